@@ -1,0 +1,118 @@
+/**
+ * What the CPU asks of its surroundings, and the shape in which its parts (memory access, system helpers, engines) see it.
+ * Everything here is an interface: the implementation is in cpu.ts.
+ */
+
+import type { EventSink, InterruptSource, PortSpace } from '../contracts/index.js'
+import type { CpuModel } from './models.js'
+import type { CpuState } from './state.js'
+
+/** Data accesses of instructions and of the processor itself. All of them fault by throwing (see exceptions.ts). */
+export interface CpuMemory {
+  /** Low and high half of the last 64-bit read, signed 32-bit numbers. */
+  lo: number
+  hi: number
+
+  // Through a segment (ES CS SS DS FS GS = 0–5), at the current privilege. `offset` is an unsigned number; in 64-bit code a signed double.
+  read8(seg: number, offset: number): number
+  read16(seg: number, offset: number): number
+  /** Unsigned. */
+  read32(seg: number, offset: number): number
+  /** Into `lo`, `hi`. */
+  read64(seg: number, offset: number): void
+  write8(seg: number, offset: number, value: number): void
+  write16(seg: number, offset: number, value: number): void
+  write32(seg: number, offset: number, value: number): void
+  write64(seg: number, offset: number, lo: number, hi: number): void
+  /** Raises what a write of `size` bytes would raise, without writing. */
+  probeWrite(seg: number, offset: number, size: number): void
+
+  // Linear, implicit supervisor accesses: descriptor tables, TSS, stacks of a new privilege level (pass `user` = true for an access at CPL 3).
+  lin8(linear: number, user?: boolean): number
+  lin16(linear: number, user?: boolean): number
+  lin32(linear: number, user?: boolean): number
+  lin64(linear: number, user?: boolean): void
+  setLin8(linear: number, value: number, user?: boolean): void
+  setLin16(linear: number, value: number, user?: boolean): void
+  setLin32(linear: number, value: number, user?: boolean): void
+  setLin64(linear: number, lo: number, hi: number, user?: boolean): void
+  probeLinWrite(linear: number, size: number, user?: boolean): void
+
+  /** Physical accesses (SMRAM state save, VMCS): bypass paging, respect A20 and MMIO. */
+  phys8(address: number): number
+  phys16(address: number): number
+  phys32(address: number): number
+  setPhys8(address: number, value: number): void
+  setPhys16(address: number, value: number): void
+  setPhys32(address: number, value: number): void
+
+  /** CR3 was written, or CR4.PGE / PCIDE changed: drops the entries that this flushes. */
+  flushAll(): void
+  flushNonGlobal(): void
+  /** Entries of one PCID, global ones kept. */
+  flushPcid(pcid: number): void
+  flushPage(linear: number): void
+  /** CR0, CR4, EFER, PKRU or CR3 changed: takes the new paging mode over (no architectural flush). */
+  configurePaging(): void
+  /** Loads the PAE PDPTE registers from CR3; false when a reserved bit is set (then #GP). */
+  loadPdptes(cr3: number): boolean
+}
+
+/** The CPU as its own helpers see it. */
+export interface CpuCore {
+  readonly s: CpuState
+  readonly mem: CpuMemory
+  readonly model: CpuModel
+  readonly ports: PortSpace
+  readonly interrupts: InterruptSource
+  readonly events: EventSink | undefined
+  /** Current privilege level 0–3. Change it only through {@link setCpl}. */
+  readonly cpl: number
+  setCpl(cpl: number): void
+  /** RIP after the instruction in flight; a helper that jumps overwrites it. While a helper runs, `s.rip` is the instruction's own address. */
+  nextRip: number
+  /** Instructions retired since reset, exact also inside a helper. */
+  readonly instructions: number
+  /** Recomputes OFF_MODE and OFF_TAG_SELECT after segment caches, CR0, EFER, or EFLAGS.VM/AC changed. */
+  updateMode(): void
+
+  /** Interrupt shadow to apply after this instruction: {@link SHADOW_STI} or {@link SHADOW_SS}. */
+  setShadow(kind: number): void
+  /** HLT. */
+  halted: boolean
+  /** Shutdown (triple fault) until INIT or reset. */
+  shutdown: boolean
+  /** NMI is blocked until IRET. */
+  nmiBlocked: boolean
+  inSmm: boolean
+  smbase: number
+  /** A pending debug trap's DR6 bits (single step BS, task switch BT, data breakpoints): delivered as #DB after this instruction. */
+  pendingDebug: number
+  /** Called when something an engine caches must be looked at again (DR7 changed, TF, breakpoints). */
+  interruptEngine(): void
+  /** Time-stamp counter as two halves; WRMSR(TSC) sets it. */
+  readTsc(): bigint
+  writeTsc(value: bigint): void
+  /** MSRs without a field of their own, by number. */
+  readonly msr: Map<number, bigint>
+  /** CR0.ET-like pins and platform hooks. */
+  readonly platform: CpuPlatform
+}
+
+export const SHADOW_STI = 1
+export const SHADOW_SS = 2
+
+/** Wires of the package besides the buses. Every member is optional for a CPU used alone. */
+export interface CpuPlatform {
+  /** The processor enters (true) or leaves SMM: SMRAM becomes visible. */
+  smmChanged?(active: boolean): void
+  /** FERR# / IGNNE# style reporting of x87 errors on IRQ13. */
+  ferr?(): void
+  /** CR8 / task priority changed. */
+  taskPriorityChanged?(priority: number): void
+  /** An MSR that the platform owns (APIC base and x2APIC registers); undefined = #GP. */
+  readMsr?(index: number): bigint | undefined
+  writeMsr?(index: number, value: bigint): boolean
+  /** Seeded random bits for RDRAND/RDSEED. */
+  random32?(): number
+}

@@ -1,0 +1,469 @@
+/**
+ * The processor: registers, memory access, front end and engine put together, and what happens between two instructions: interrupts, traps,
+ * halts. Works with any address space, port space and interrupt source; it knows nothing of a board.
+ */
+
+import {
+  type EventSink,
+  type GuestFault,
+  type InterruptSource,
+  type PortSpace,
+  VirtkitError,
+} from '../contracts/index.js'
+import { FLAG_IF, FLAG_RF, FLAG_TF } from '../isa/flags.js'
+import { SEG_CS, SEG_DS, SEG_ES, SEG_SS } from '../isa/instruction.js'
+import type { AddressSpace } from '../memory/index.js'
+import { CR0_AM } from '../mmu/index.js'
+import { type CpuPlatform, SHADOW_SS } from './cpu-types.js'
+import { anyBreakpoint, instructionBreakpoints, noteDataAccess } from './debug-registers.js'
+import { deliverDebug, deliverException, deliverInterrupt, deliverNmi } from './deliver.js'
+import type { Engine, EngineFactory, EngineHost, Executor, ExecutorFactory, UopStore } from './engine-types.js'
+import { isThrownFault } from './exceptions.js'
+import { FRONTEND_SIZE, Frontend } from './frontend.js'
+import {
+  CPU_BLOCK_SIZE,
+  MODE_CODE16,
+  MODE_CODE32,
+  MODE_CODE64,
+  MODE_FLAT_CS,
+  MODE_FLAT_DS,
+  MODE_FLAT_ES,
+  MODE_FLAT_SS,
+  MODE_PROTECTED,
+  MODE_STACK32,
+  SEG_UNUSABLE,
+} from './layout.js'
+import { LinearMemory } from './linear-memory.js'
+import { type CpuModel, MODELS } from './models.js'
+import { initState, resetState } from './reset.js'
+import { enterSmm } from './smm.js'
+import { CpuState } from './state.js'
+
+/** Bytes of linear memory that a CPU needs besides RAM, without a micro-op store for compiled engines. */
+export const CPU_MEMORY_SIZE: number = CPU_BLOCK_SIZE + FRONTEND_SIZE
+
+/** What a CPU is built from. */
+export interface CpuOptions {
+  /** Guest-physical memory. Its buffer must hold, from `offset` on, {@link CPU_MEMORY_SIZE} bytes for the CPU and `storeSize` for the engine. */
+  readonly space: AddressSpace
+  /** Where the CPU's own bytes start in the buffer: a multiple of 4096. */
+  readonly offset: number
+  readonly ports: PortSpace
+  readonly interrupts: InterruptSource
+  /** Makes the core that executes single instructions: `referenceExecutor` of `virtkit/engine`. */
+  readonly executor: ExecutorFactory
+  /** Makes the engine. Default: one instruction at a time with the executor. */
+  readonly engine?: EngineFactory
+  /** Bytes for the engine's micro-op store, after the CPU's own. Default 0. */
+  readonly storeSize?: number
+  readonly wasmMemory?: WebAssembly.Memory
+  readonly model?: CpuModel
+  readonly platform?: CpuPlatform
+  readonly events?: EventSink
+  /** TSC ticks per instruction. Default 1. */
+  readonly tscPerInstruction?: number
+}
+
+/** Why `Cpu.run` returned. */
+export type CpuStop = 'budget' | 'halted' | 'shutdown' | 'stopped'
+
+/** Counts of what the CPU did. */
+export interface CpuStatistics {
+  /** Exceptions delivered, by vector. */
+  readonly exceptions: Float64Array
+  /** External interrupts delivered, by vector. */
+  readonly interrupts: Float64Array
+  nmis: number
+  smis: number
+  /** Instructions that ran one at a time on the executor. */
+  stepped: number
+}
+
+/** A processor. See {@link CpuOptions} for its surroundings. */
+export class Cpu implements EngineHost {
+  readonly s: CpuState
+  readonly mem: LinearMemory
+  readonly memory: LinearMemory
+  readonly space: AddressSpace
+  readonly frontend: Frontend
+  readonly model: CpuModel
+  readonly ports: PortSpace
+  readonly interrupts: InterruptSource
+  readonly events: EventSink | undefined
+  readonly platform: CpuPlatform
+  readonly wasmMemory: WebAssembly.Memory | undefined
+  readonly store: UopStore
+  readonly msr: Map<number, bigint> = new Map()
+  readonly stats: CpuStatistics = {
+    exceptions: new Float64Array(32),
+    interrupts: new Float64Array(256),
+    nmis: 0,
+    smis: 0,
+    stepped: 0,
+  }
+
+  cpl = 0
+  nextRip = 0
+  halted = false
+  shutdown = false
+  nmiBlocked = false
+  inSmm = false
+  smbase = 0x30000
+  pendingDebug = 0
+  /** See EngineHost. */
+  attention = false
+
+  private retired = 0
+  private shadow = 0
+  private nmiPending = false
+  private smiPending = false
+  private initPending = false
+  private stopRequested = false
+  private intRaised = false
+  private tscOffset = 0n
+  private readonly tscRate: bigint
+  private readonly executor: Executor
+  private readonly engine: Engine
+  /** Engine-visible conditions under which only single steps are right. */
+  private stepping = false
+
+  constructor(options: CpuOptions) {
+    const { space, offset } = options
+    if (offset % 4096 !== 0) throw new VirtkitError('bad-argument', `the CPU's offset ${offset} is not a multiple of 4096`)
+    const storeSize = options.storeSize ?? 0
+    if (offset + CPU_MEMORY_SIZE + storeSize > space.bytes.length) {
+      throw new VirtkitError('bad-range', 'the CPU does not fit the buffer behind its address space')
+    }
+    this.model = options.model ?? MODELS['x86-64-v2']
+    this.space = space
+    this.ports = options.ports
+    this.interrupts = options.interrupts
+    this.platform = options.platform ?? {}
+    this.events = options.events
+    this.wasmMemory = options.wasmMemory
+    this.tscRate = BigInt(options.tscPerInstruction ?? 1)
+    this.s = new CpuState(space.bytes.buffer, offset)
+    this.store = { offset: offset + CPU_MEMORY_SIZE, size: storeSize }
+    this.mem = this.memory = new LinearMemory(this.s, space, this.model)
+    this.frontend = new Frontend(this.s, this.mem, space, this.model, offset + CPU_BLOCK_SIZE, (frame) =>
+      this.engine?.invalidateFrame(frame),
+    )
+    this.executor = options.executor(this)
+    this.engine = (options.engine ?? stepEngine)(this)
+    space.onMapChange(() => this.engine.contextChanged())
+    this.reset()
+  }
+
+  // --- outside ---------------------------------------------------------------------------------------------------
+
+  get instructions(): number {
+    return this.retired
+  }
+
+  get engineName(): string {
+    return this.engine.name
+  }
+
+  reset(): void {
+    this.msr.clear()
+    this.tscOffset = BigInt(-this.retired) * this.tscRate
+    resetState(this)
+    this.clearEvents()
+    this.mem.configurePaging()
+    this.mem.flushAll()
+    this.frontend.invalidateAll()
+    this.updateMode()
+  }
+
+  private clearEvents(): void {
+    this.halted = false
+    this.shutdown = false
+    this.nmiPending = false
+    this.smiPending = false
+    this.initPending = false
+    this.shadow = 0
+    this.pendingDebug = 0
+    this.attention = true
+  }
+
+  /** A rising edge on NMI. */
+  raiseNmi(): void {
+    this.nmiPending = true
+    this.attention = true
+  }
+
+  /** A system-management interrupt. */
+  raiseSmi(): void {
+    this.smiPending = true
+    this.attention = true
+  }
+
+  /** INIT: resets the registers, keeps caches, MSRs and FPU. */
+  raiseInit(): void {
+    this.initPending = true
+    this.attention = true
+  }
+
+  /** The interrupt controller's INT wire changed: have a look before the next instruction. */
+  interruptChanged(): void {
+    this.intRaised = this.interrupts.pending
+    if (this.intRaised) this.attention = true
+  }
+
+  /** Makes `run` return at the next instruction boundary. */
+  requestStop(): void {
+    this.stopRequested = true
+    this.attention = true
+  }
+
+  interruptEngine(): void {
+    this.attention = true
+  }
+
+  // --- CpuCore ---------------------------------------------------------------------------------------------------
+
+  setCpl(cpl: number): void {
+    this.cpl = cpl
+    this.mem.setCpl(cpl)
+  }
+
+  setShadow(kind: number): void {
+    this.shadow = kind
+    this.attention = true
+  }
+
+  readTsc(): bigint {
+    return BigInt(this.retired) * this.tscRate + this.tscOffset
+  }
+
+  writeTsc(value: bigint): void {
+    this.tscOffset = value - BigInt(this.retired) * this.tscRate
+  }
+
+  updateMode(): void {
+    const s = this.s
+    const cs = s.segAttr(SEG_CS)
+    let mode: number
+    const protectedMode = s.protectedMode
+    if (s.longMode && protectedMode && cs & 0x2000) {
+      mode = MODE_CODE64 | MODE_FLAT_CS | MODE_FLAT_DS | MODE_FLAT_ES | MODE_FLAT_SS
+    } else {
+      mode = cs & 0x4000 ? MODE_CODE32 : MODE_CODE16
+      if (s.segAttr(SEG_SS) & 0x4000) mode |= MODE_STACK32
+      if (s.segBase(SEG_CS) === 0 && s.segLimit(SEG_CS) === 0xffffffff) mode |= MODE_FLAT_CS
+      if (this.flatData(SEG_DS)) mode |= MODE_FLAT_DS
+      if (this.flatData(SEG_ES)) mode |= MODE_FLAT_ES
+      if (this.flatData(SEG_SS)) mode |= MODE_FLAT_SS
+    }
+    if (protectedMode) mode |= MODE_PROTECTED
+    s.mode = mode
+    s.tagSelect = this.cpl === 3 ? 16 : 0
+    this.mem.setCpl(this.cpl)
+    const debugging = anyBreakpoint(s.dr(7))
+    this.mem.watcher = debugging ? this : undefined
+    this.stepping =
+      debugging || (s.flagsRest & FLAG_TF) !== 0 || (this.cpl === 3 && (s.flagsRest & 0x40000) !== 0 && (s.cr0 & CR0_AM) !== 0)
+    if (this.stepping) this.attention = true
+  }
+
+  /** Base 0, limit 4 GiB, expand-up, readable and writable. */
+  private flatData(seg: number): boolean {
+    const s = this.s
+    const attr = s.segAttr(seg)
+    return (
+      s.segBase(seg) === 0 && s.segLimit(seg) === 0xffffffff && (attr & (SEG_UNUSABLE | 0x8e)) === 0x82
+    )
+  }
+
+  /** AccessWatcher: data breakpoints. */
+  dataAccess(linear: number, size: number, write: boolean): void {
+    noteDataAccess(this, linear, size, write)
+  }
+
+  retire(count: number): void {
+    this.retired += count
+  }
+
+  // --- execution -------------------------------------------------------------------------------------------------
+
+  /**
+   * Runs up to `budget` instructions; each delivery of an event counts as one. Returns early when the processor halts, shuts down or
+   * is asked to stop.
+   */
+  run(budget: number): CpuStop {
+    const end = this.retired + budget
+    this.attention = true
+    this.stopRequested = false
+    while (this.retired < end) {
+      if (this.attention) {
+        if (this.between()) {
+          if (this.stopRequested) return 'stopped'
+          continue
+        }
+        if (this.stopRequested) return 'stopped'
+        if (this.shutdown) return 'shutdown'
+        if (this.halted) return 'halted'
+        if (this.attention) {
+          // A shadow, a trap flag or a breakpoint: one instruction, then look again.
+          this.step()
+          continue
+        }
+      }
+      this.engine.run(end - this.retired)
+    }
+    return this.shutdown ? 'shutdown' : this.halted ? 'halted' : 'budget'
+  }
+
+  /**
+   * What the processor does between two instructions, by priority (Intel SDM Vol. 3A, "Priority Among Concurrent Events"). Returns true if an event was
+   * delivered. Leaves `attention` set while the next instruction must be single-stepped.
+   */
+  private between(): boolean {
+    const s = this.s
+    this.attention = false
+    if (this.initPending) {
+      this.initPending = false
+      if (this.platform.smmChanged && this.inSmm) this.platform.smmChanged(false)
+      initState(this)
+      this.clearEvents()
+      this.mem.configurePaging()
+      this.updateMode()
+      return true
+    }
+    if (this.shutdown) return this.wakeFromShutdown()
+    const shadow = this.shadow
+    this.shadow = 0
+    if (shadow !== SHADOW_SS && this.pendingDebug !== 0) {
+      const cause = this.pendingDebug
+      this.pendingDebug = 0
+      this.delivered(() => deliverDebug(this, cause))
+      this.stats.exceptions[1]!++
+      return true
+    }
+    if (this.smiPending && !this.inSmm && shadow !== SHADOW_SS) {
+      this.smiPending = false
+      this.stats.smis++
+      this.delivered(() => enterSmm(this))
+      return true
+    }
+    if (this.nmiPending && !this.nmiBlocked && !this.inSmm && shadow !== SHADOW_SS) {
+      this.nmiPending = false
+      this.stats.nmis++
+      this.delivered(() => deliverNmi(this))
+      return true
+    }
+    if (s.flagsRest & FLAG_IF && shadow === 0 && this.interrupts.pending) {
+      const vector = this.interrupts.acknowledge() & 0xff
+      this.stats.interrupts[vector]!++
+      this.delivered(() => deliverInterrupt(this, vector))
+      return true
+    }
+    if (shadow !== 0) this.attention = true
+    if (this.stepping) this.attention = true
+    return false
+  }
+
+  private wakeFromShutdown(): boolean {
+    // NMI and SMI leave shutdown as well (Intel SDM Vol. 3A, "Interrupt 8 – Double Fault Exception").
+    if (this.nmiPending && !this.nmiBlocked) {
+      this.shutdown = false
+      this.attention = true
+    }
+    return false
+  }
+
+  private delivered(action: () => void): void {
+    this.halted = false
+    this.nextRip = this.s.rip
+    action()
+    this.s.rip = this.nextRip
+    this.retired++
+    this.updateMode()
+    this.attention = true
+  }
+
+  /** See EngineHost. */
+  step(): void {
+    const s = this.s
+    this.stats.stepped++
+    const before = s.flagsRest
+    try {
+      if (this.stepping && this.instructionBreakpoint()) return
+      const f = this.frontend
+      f.fetch()
+      const start = s.rip
+      this.nextRip = this.advance(start, f.length)
+      if (before & FLAG_RF) s.flagsRest = before & ~FLAG_RF
+      this.executor.execute(f.recordsAt, f.recordsEnd)
+      s.rip = this.nextRip
+      this.retired++
+      // An instruction that began under TF traps when it is done, unless an event delivery took its place.
+      if (before & FLAG_TF && (s.flagsRest & FLAG_TF || !this.frontend.isInterrupt)) this.pendingDebug |= 0x4000
+      if (this.pendingDebug !== 0 || this.stepping || this.halted || this.shutdown) this.attention = true
+      if (this.intRaised || this.interrupts.pending) this.lookAtInterrupts()
+    } catch (error) {
+      if (!isThrownFault(error)) throw this.deviceFailed(error)
+      this.fault(error)
+    }
+  }
+
+  private lookAtInterrupts(): void {
+    if (this.s.flagsRest & FLAG_IF) this.attention = true
+  }
+
+  private advance(rip: number, length: number): number {
+    const next = rip + length
+    switch (this.s.mode & 3) {
+      case MODE_CODE64:
+        return next
+      case MODE_CODE32:
+        return next >>> 0
+      default:
+        // Beyond FFFFh the next fetch meets the segment limit, except on the 8086, which wraps.
+        return this.model.offsetWraps ? next & 0xffff : next
+    }
+  }
+
+  private instructionBreakpoint(): boolean {
+    if (this.s.flagsRest & FLAG_RF) return false
+    const hit = instructionBreakpoints(this, this.s.segBase(SEG_CS) + this.s.rip)
+    if (hit === 0) return false
+    this.nextRip = this.s.rip
+    deliverDebug(this, hit, false)
+    this.stats.exceptions[1]!++
+    this.s.rip = this.nextRip
+    this.retired++
+    this.updateMode()
+    this.attention = true
+    return true
+  }
+
+  private fault(fault: GuestFault): void {
+    const vector = fault.vector
+    this.stats.exceptions[vector & 31]!++
+    if (this.model.divideErrorIsFault || vector !== 0) this.nextRip = this.s.rip
+    else this.s.rip = this.nextRip
+    deliverException(this, fault)
+    this.s.rip = this.nextRip
+    this.retired++
+    this.updateMode()
+    this.attention = true
+  }
+
+  private deviceFailed(cause: unknown): VirtkitError {
+    if (cause instanceof VirtkitError) return cause
+    const message = cause instanceof Error ? cause.message : String(cause)
+    return new VirtkitError('device-failed', `a device failed: ${message}`, { cause })
+  }
+}
+
+/** The engine of a CPU that has no other: one instruction at a time. */
+const stepEngine: EngineFactory = (host) => ({
+  name: 'reference',
+  run(budget: number): void {
+    do host.step()
+    while (--budget > 0 && !host.attention)
+  },
+  invalidateFrame(): void {},
+  contextChanged(): void {},
+})

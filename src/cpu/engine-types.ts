@@ -1,0 +1,49 @@
+/** What the CPU asks of an engine, and what an engine is given. */
+
+import type { AddressSpace } from '../memory/index.js'
+import type { CpuCore } from './cpu-types.js'
+import type { Frontend } from './frontend.js'
+import type { LinearMemory } from './linear-memory.js'
+
+/** Where an engine may keep its micro-op records: byte offsets in the machine's linear memory. */
+export interface UopStore {
+  readonly offset: number
+  readonly size: number
+}
+
+/** The CPU from an engine's side. */
+export interface EngineHost extends CpuCore {
+  readonly memory: LinearMemory
+  readonly space: AddressSpace
+  readonly frontend: Frontend
+  /** The `WebAssembly.Memory` around the linear memory, where the machine has one. */
+  readonly wasmMemory: WebAssembly.Memory | undefined
+  readonly store: UopStore
+  /** True while an event, a trap or a stop request waits: the engine must return at the next instruction boundary. */
+  readonly attention: boolean
+  /** Runs the instruction at `s.rip` on the reference engine, delivers its fault if it raises one, and counts it. */
+  step(): void
+  /** Adds instructions that the engine retired by itself. */
+  retire(count: number): void
+}
+
+/** Runs instructions. */
+export interface Engine {
+  readonly name: 'reference' | 'threaded' | 'translated'
+  /** Retires at most `budget` instructions from `s.rip` on and returns at an instruction boundary; sooner when `attention` is set, or whenever it likes after the first one. */
+  run(budget: number): void
+  /** Instructions decoded from this page of linear memory (byte offset / 4096) are stale. */
+  invalidateFrame(frame: number): void
+  /** Everything that depends on translation, segment bases or modes must be looked up again. */
+  contextChanged(): void
+}
+
+/** Makes an engine for a CPU. */
+export type EngineFactory = (host: EngineHost) => Engine
+
+/** What executes the micro-ops of a single instruction: the reference engine's core. */
+export interface Executor {
+  execute(at: number, end: number): void
+}
+
+export type ExecutorFactory = (cpu: CpuCore) => Executor

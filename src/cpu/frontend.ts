@@ -1,0 +1,338 @@
+/**
+ * The front end: fetches instruction bytes through the instruction TLB, decodes them and lifts them to micro-ops. It keeps single lifted
+ * instructions for the reference engine, and lifts whole blocks for the others.
+ */
+
+import { createDecoder, type Decode } from '../isa/decoder.js'
+import { CPU_LEVELS, decoderOptionsFor } from '../isa/decoder-models.js'
+import { DECODE, Instruction } from '../isa/instruction.js'
+import { MN } from '../isa/mnemonics.js'
+import { type AddressSpace, WATCH_CODE } from '../memory/index.js'
+import { isThrownFault, raiseGp } from './exceptions.js'
+import { HELPER } from './helpers.js'
+import { MODE_CODE16, MODE_CODE32, MODE_CODE64, MODE_CODE_MASK, OFF_SEG, SEG_BASE, SEG_LIMIT, SEG_STRIDE } from './layout.js'
+import { LIFT } from './lift.js'
+import type { LinearMemory } from './linear-memory.js'
+import type { CpuModel } from './models.js'
+import type { CpuState } from './state.js'
+import { UopBuilder } from './uop-builder.js'
+import { UOP, UOP_SIZE } from './uops.js'
+
+const CACHE_ENTRIES = 8192
+/** Records kept for one instruction; richer ones are lifted anew each time. */
+const ENTRY_UOPS = 8
+const ENTRY_BYTES: number = ENTRY_UOPS * UOP_SIZE
+/** Records that any single instruction may need. */
+const SCRATCH_UOPS = 64
+const CS = OFF_SEG + SEG_STRIDE
+const TWO32 = 4294967296
+const CANONICAL_LIMIT = 0x8000_0000_0000
+/** Grain in which a page knows where its instructions are. */
+const CHUNK_SHIFT = 7
+/** In `entryLength`: see `isInterrupt`. */
+const ENTRY_INTERRUPT = 0x80
+/** The longest instruction. */
+const MAX_LENGTH = 15
+
+/** Bytes of linear memory that a {@link Frontend} needs. */
+export const FRONTEND_SIZE: number = CACHE_ENTRIES * ENTRY_BYTES + SCRATCH_UOPS * UOP_SIZE
+
+export class Frontend {
+  // Result of `fetch`: the records of the instruction at s.rip.
+  recordsAt = 0
+  recordsEnd = 0
+  length = 0
+  /** The fetched instruction is INT n, INT3, INTO or INT1: no single-step trap follows it, its delivery cleared TF. */
+  isInterrupt = false
+  // Result of `liftBlock`.
+  blockInstructions = 0
+  blockBytes = 0
+  /** The last instruction that was decoded. */
+  readonly instruction: Instruction = new Instruction()
+
+  private readonly s: CpuState
+  private readonly mem: LinearMemory
+  private readonly space: AddressSpace
+  private readonly bytes: Uint8Array
+  private readonly model: CpuModel
+  private readonly builder: UopBuilder
+  private readonly cacheAt: number
+  private readonly scratchAt: number
+  // The instruction cache: keyed by place in linear memory and mode; an entry is stale when its page's generation has moved on.
+  private readonly keyPlace: Float64Array = new Float64Array(CACHE_ENTRIES).fill(-1)
+  private readonly keyMode: Int32Array = new Int32Array(CACHE_ENTRIES)
+  private readonly keyGeneration: Uint32Array = new Uint32Array(CACHE_ENTRIES)
+  private readonly entryEnd: Int32Array = new Int32Array(CACHE_ENTRIES)
+  private readonly entryLength: Uint8Array = new Uint8Array(CACHE_ENTRIES)
+  private readonly generation: Uint32Array
+  /** Per page: which 128-byte chunks hold bytes of decoded instructions. */
+  private readonly chunks: Uint32Array
+  private readonly crossing: Uint8Array = new Uint8Array(16)
+  private readonly decode: Decode
+  private readonly onInvalidate: (frame: number) => void
+
+  /** `offset`: where the front end's {@link FRONTEND_SIZE} bytes start. `onInvalidate` hears of pages whose instructions changed. */
+  constructor(
+    s: CpuState,
+    mem: LinearMemory,
+    space: AddressSpace,
+    model: CpuModel,
+    offset: number,
+    onInvalidate: (frame: number) => void,
+  ) {
+    this.s = s
+    this.mem = mem
+    this.space = space
+    this.bytes = space.bytes
+    this.model = model
+    this.builder = new UopBuilder(s, model)
+    this.cacheAt = offset
+    this.scratchAt = offset + CACHE_ENTRIES * ENTRY_BYTES
+    const frames = Math.ceil(space.bytes.length / 4096)
+    this.generation = new Uint32Array(frames)
+    this.chunks = new Uint32Array(frames)
+    const level = [...CPU_LEVELS].reverse().find((name) => model.features.has(name)) ?? '8086'
+    this.decode = createDecoder(decoderOptionsFor(level, model.features))
+    this.onInvalidate = onInvalidate
+    space.onCodeWrite((page, at, length) => this.codeWritten(page, at, length))
+  }
+
+  // --- invalidation ---------------------------------------------------------------------------------------------
+
+  private codeWritten(page: number, offset: number, length: number): void {
+    const place = this.space.readOffset(page)
+    if (place < 0) return
+    const frame = place / 4096
+    const first = offset >> CHUNK_SHIFT
+    const last = Math.min(4095, offset + length - 1) >> CHUNK_SHIFT
+    let hit = 0
+    for (let chunk = first; chunk <= last; chunk++) hit |= 1 << chunk
+    if ((this.chunks[frame]! & hit) === 0) return
+    this.invalidate(frame)
+    this.space.clearWatch(page, WATCH_CODE)
+  }
+
+  private invalidate(frame: number): void {
+    this.generation[frame]!++
+    this.chunks[frame] = 0
+    this.onInvalidate(frame)
+  }
+
+  /** Forgets every instruction, as when memory was replaced from outside. */
+  invalidateAll(): void {
+    for (let frame = 0; frame < this.chunks.length; frame++) if (this.chunks[frame]) this.invalidate(frame)
+    this.space.clearCodeWatch()
+  }
+
+  /** Notes that instructions were decoded from `length` bytes at `place` of the page of physical address `physical`. */
+  private noteCode(physical: number, place: number, length: number): void {
+    const frame = place >>> 12
+    if (this.chunks[frame] === 0) this.space.setWatch(Math.floor(physical / 4096), WATCH_CODE)
+    const first = (place & 0xfff) >> CHUNK_SHIFT
+    const last = Math.min(0xfff, (place & 0xfff) + length - 1) >> CHUNK_SHIFT
+    let mask = 0
+    for (let chunk = first; chunk <= last; chunk++) mask |= 1 << chunk
+    this.chunks[frame] = this.chunks[frame]! | mask
+  }
+
+  // --- one instruction --------------------------------------------------------------------------------------------
+
+  /** Linear address of the instruction pointer, after the checks on it. Sets `room`, the bytes up to the segment's end. */
+  private room = 0
+  private fetchAddress(): number {
+    const s = this.s
+    const rip = s.rip
+    if ((s.mode & MODE_CODE_MASK) === MODE_CODE64) {
+      if (rip < -CANONICAL_LIMIT || rip >= CANONICAL_LIMIT) raiseGp(0)
+      this.room = MAX_LENGTH
+      return rip
+    }
+    const limit = s.get32(CS + SEG_LIMIT) >>> 0
+    if (rip > limit) raiseGp(0)
+    this.room = limit - rip + 1
+    return (s.getNumber(CS + SEG_BASE) + rip) % TWO32
+  }
+
+  /** Physical address of the last {@link place}. */
+  placePhysical = 0
+
+  /**
+   * For an engine that keeps blocks: where in linear memory the instruction at `s.rip` starts, its instruction-TLB entry filled; -1 when fetching
+   * faults or the bytes are not RAM or ROM.
+   */
+  place(): number {
+    let physical: number
+    try {
+      physical = this.mem.translateFetch(this.fetchAddress())
+    } catch (error) {
+      if (isThrownFault(error)) return -1
+      throw error
+    }
+    this.placePhysical = physical
+    const page = this.space.readOffset(Math.floor(physical / 4096))
+    return page < 0 ? -1 : page + (physical % 4096)
+  }
+
+  /** Fetches, decodes and lifts the instruction at `s.rip`. Throws the faults of the fetch. */
+  fetch(): void {
+    const linear = this.fetchAddress()
+    const physical = this.mem.translateFetch(linear)
+    const offset = physical % 4096
+    const pageAt = this.space.readOffset(Math.floor(physical / 4096))
+    if (pageAt < 0) {
+      this.fetchFromDevice(linear)
+      return
+    }
+    const place = pageAt + offset
+    const mode = this.s.mode
+    const entry = (place ^ (place >>> 13)) & (CACHE_ENTRIES - 1)
+    if (
+      this.keyPlace[entry] === place &&
+      this.keyMode[entry] === mode &&
+      this.keyGeneration[entry] === this.generation[place >>> 12]
+    ) {
+      this.length = this.entryLength[entry]! & 15
+      this.isInterrupt = (this.entryLength[entry]! & ENTRY_INTERRUPT) !== 0
+      if (this.length > this.room) raiseGp(0)
+      this.recordsAt = this.cacheAt + entry * ENTRY_BYTES
+      this.recordsEnd = this.entryEnd[entry]!
+      return
+    }
+    const available = Math.min(this.room, 4096 - offset, MAX_LENGTH)
+    const result = this.decodeAt(this.bytes, place, available)
+    if (result === DECODE.truncated && this.room > available && available < MAX_LENGTH) {
+      this.fetchCrossing(linear, physical, available)
+      return
+    }
+    this.checkDecoded(result)
+    this.noteCode(physical, place, Math.max(1, this.length))
+    const at = this.cacheAt + entry * ENTRY_BYTES
+    const end = this.lift(result, at, at + ENTRY_BYTES, 0, 0, mode)
+    if (end < 0) {
+      this.recordsAt = this.scratchAt
+      this.recordsEnd = this.lift(result, this.scratchAt, this.scratchAt + SCRATCH_UOPS * UOP_SIZE, 0, 0, mode)
+      // The entry's records were overwritten half-way.
+      this.keyPlace[entry] = -1
+      return
+    }
+    this.recordsAt = at
+    this.recordsEnd = end
+    this.keyPlace[entry] = place
+    this.keyMode[entry] = mode
+    this.keyGeneration[entry] = this.generation[place >>> 12]!
+    this.entryEnd[entry] = end
+    this.entryLength[entry] = this.length | (this.isInterrupt ? ENTRY_INTERRUPT : 0)
+  }
+
+  private get bits(): 16 | 32 | 64 {
+    const mode = this.s.mode & MODE_CODE_MASK
+    return mode === MODE_CODE16 ? 16 : mode === MODE_CODE32 ? 32 : 64
+  }
+
+  private decodeAt(bytes: Uint8Array, at: number, available: number): number {
+    const result = this.decode(bytes, at, available, this.bits, this.instruction)
+    this.length = this.instruction.length
+    const mnemonic = this.instruction.mnemonic
+    this.isInterrupt = mnemonic === MN.int || mnemonic === MN.int3 || mnemonic === MN.into || mnemonic === MN.int1
+    return result
+  }
+
+  private checkDecoded(result: number): void {
+    // Beyond the segment limit, or longer than an instruction may be.
+    if (result === DECODE.truncated || result === DECODE.tooLong) raiseGp(0)
+  }
+
+  /** The instruction's first `head` bytes end its page: the rest comes from the next one, which may fault. */
+  private fetchCrossing(linear: number, physical: number, head: number): void {
+    const next = this.bits === 64 ? linear + head : (linear + head) % TWO32
+    const second = this.mem.translateFetch(next)
+    const available = Math.min(MAX_LENGTH, this.room)
+    for (let i = 0; i < available; i++) {
+      this.crossing[i] = this.space.read8(i < head ? physical + i : second + i - head)
+    }
+    const result = this.decodeAt(this.crossing, 0, available)
+    this.checkDecoded(result)
+    this.liftScratch(result)
+  }
+
+  /** Executing from a device or from nowhere: byte by byte, never kept. */
+  private fetchFromDevice(linear: number): void {
+    const available = Math.min(MAX_LENGTH, this.room)
+    let result: number = DECODE.truncated
+    for (let n = 1; n <= available && result === DECODE.truncated; n++) {
+      const at = this.bits === 64 ? linear + n - 1 : (linear + n - 1) % TWO32
+      this.crossing[n - 1] = this.space.read8(this.mem.translateFetch(at))
+      result = this.decodeAt(this.crossing, 0, n)
+    }
+    this.checkDecoded(result)
+    this.liftScratch(result)
+  }
+
+  private liftScratch(result: number): void {
+    const end = this.scratchAt + SCRATCH_UOPS * UOP_SIZE
+    this.recordsAt = this.scratchAt
+    this.recordsEnd = this.lift(result, this.scratchAt, end, 0, 0, this.s.mode)
+  }
+
+  /** Lifts the decoded instruction alone. Returns the end of its records, or -1 if they do not fit. */
+  private lift(result: number, at: number, end: number, ip: number, index: number, mode: number): number {
+    const b = this.builder
+    b.begin(at, end, mode)
+    b.instruction(ip, index, this.length)
+    this.emit(result)
+    return b.full ? -1 : b.position
+  }
+
+  private emit(result: number): void {
+    const b = this.builder
+    const i = this.instruction
+    const lift = LIFT[i.mnemonic]
+    if (result !== DECODE.ok || lift === undefined) {
+      // The 8086 has no invalid-opcode exception: what it does not know passes.
+      if (this.model.undefinedOpcodeFaults) b.helper(HELPER.ud, { ends: true })
+      return
+    }
+    lift(i, b)
+  }
+
+  // --- blocks -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Lifts a block of instructions that starts at `place` (a byte offset in linear memory, in the page of physical address `physical`)
+   * for `mode`, into records from `at` to `end`. A block ends after a branch or a helper that may change what follows, before an instruction
+   * that leaves the page, that does not decode or whose records do not fit, or after `maximum` instructions; without a branch an END record
+   * closes it. Returns the end of the records, or -1 if not even one instruction could be lifted.
+   */
+  liftBlock(physical: number, place: number, mode: number, at: number, end: number, maximum: number): number {
+    const b = this.builder
+    const bits = (mode & MODE_CODE_MASK) === MODE_CODE16 ? 16 : (mode & MODE_CODE_MASK) === MODE_CODE64 ? 64 : 32
+    b.begin(at, end - UOP_SIZE, mode)
+    let distance = 0
+    let count = 0
+    let position = at
+    while (count < maximum && !b.ended) {
+      const available = Math.min(MAX_LENGTH, 4096 - ((place + distance) & 0xfff))
+      const i = this.instruction
+      const result = this.decode(this.bytes, place + distance, available, bits, i)
+      if (result !== DECODE.ok || LIFT[i.mnemonic] === undefined) break
+      b.instruction(distance, count, i.length)
+      LIFT[i.mnemonic]!(i, b)
+      if (b.full) break
+      position = b.position
+      distance += i.length
+      count++
+      if (((place + distance) & 0xfff) === 0) break
+    }
+    if (count === 0) return -1
+    const ended = b.ended && !b.full
+    const bEnd = position
+    this.blockInstructions = count
+    this.blockBytes = distance
+    this.noteCode(physical, place, distance)
+    if (ended) return bEnd
+    b.begin(bEnd, end, mode)
+    b.instruction(distance, count, 0)
+    b.op(UOP.END, 0, 0, 0, 0, distance)
+    return b.position
+  }
+}

@@ -1,0 +1,660 @@
+/**
+ * Memory as instructions see it: segment checks, translation through the architectural TLB, then RAM, ROM or a device.
+ *
+ * The TLB is direct-mapped and split: data accesses use one half, instruction fetches the other, so that which pages are fetched alone decides
+ * what the instruction half holds. An entry has an architectural part (flags, page, frame) that changes only by fills, evictions and
+ * flushes, and tags derived from it: a tag equals the page's address when that kind of access may go straight to the bytes, which is what
+ * compiled code tests. Dropping tags is therefore never visible to the guest; dropping entries is.
+ */
+
+import { FLAG_AC } from '../isa/flags.js'
+import { SEG_FS, SEG_SS } from '../isa/instruction.js'
+import type { AddressSpace } from '../memory/index.js'
+import {
+  ACCESS_AC,
+  ACCESS_FETCH,
+  ACCESS_IMPLICIT,
+  ACCESS_USER,
+  ACCESS_WRITE,
+  ATTR_DIRTY,
+  ATTR_GLOBAL,
+  ATTR_LARGE,
+  CR0_AM,
+  CR4_PCIDE,
+  limitOk,
+  PageWalker,
+  type PagingConfiguration,
+} from '../mmu/index.js'
+import type { CpuMemory } from './cpu-types.js'
+import { raiseGp, raiseWithCode, VECTOR_AC, VECTOR_PF, VECTOR_SS } from './exceptions.js'
+import {
+  DTLB_ENTRIES,
+  ITLB_ENTRIES,
+  MODE_CODE64,
+  MODE_CODE_MASK,
+  OFF_DTLB,
+  OFF_ITLB,
+  OFF_MODE,
+  OFF_SEG,
+  SEG_ATTR,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_READ_LIMIT,
+  SEG_STRIDE,
+  SEG_UNUSABLE,
+  SEG_WRITE_LIMIT,
+  TLB_ADDEND,
+  TLB_CONTEXT,
+  TLB_ENTRY_SHIFT,
+  TLB_ENTRY_SIZE,
+  TLB_FLAGS,
+  TLB_LINEAR,
+  TLB_PHYSICAL,
+  TLB_TAG_SUPER_READ,
+  TLB_TAG_SUPER_WRITE,
+  TLB_TAG_USER_READ,
+  TLB_TAG_USER_WRITE,
+} from './layout.js'
+import type { CpuModel } from './models.js'
+import type { CpuState } from './state.js'
+
+/** In {@link TLB_FLAGS}, beside the ATTR_ bits of the translation: the entry is valid. */
+export const TLBF_VALID = 0x10000
+
+const TWO32 = 4294967296
+const CANONICAL_LIMIT = 0x8000_0000_0000
+
+/** What watches data accesses (data breakpoints). */
+export interface AccessWatcher {
+  dataAccess(linear: number, size: number, write: boolean): void
+}
+
+/** Counters of the TLB. A hit that compiled code finds by itself is not counted here. */
+export interface TlbStatistics {
+  lookups: number
+  fills: number
+  fetchFills: number
+  flushes: number
+}
+
+export class LinearMemory implements CpuMemory {
+  lo = 0
+  hi = 0
+  readonly walker: PageWalker
+  readonly stats: TlbStatistics = { lookups: 0, fills: 0, fetchFills: 0, flushes: 0 }
+  /** Set while data breakpoints are armed. */
+  watcher: AccessWatcher | undefined = undefined
+  private readonly s: CpuState
+  private readonly space: AddressSpace
+  private readonly model: CpuModel
+  private readonly view: DataView
+  private readonly bytes: Uint8Array
+  private cpl = 0
+  private pcid = 0
+  private largeEntries = false
+
+  constructor(s: CpuState, space: AddressSpace, model: CpuModel) {
+    this.s = s
+    this.space = space
+    this.model = model
+    this.bytes = space.bytes
+    this.view = new DataView(space.bytes.buffer, space.bytes.byteOffset, space.bytes.byteLength)
+    this.walker = new PageWalker(space)
+    space.onMapChange(() => this.dropTags())
+    space.onWatchChange?.(() => this.dropWriteTags())
+    this.flushAll()
+  }
+
+  /** The privilege at which instructions access memory. Only `Cpu.setCpl` calls this. */
+  setCpl(cpl: number): void {
+    this.cpl = cpl
+  }
+
+  // --- segmentation ---------------------------------------------------------------------------------------------
+
+  /** Linear address of `size` bytes at seg:offset, or #GP / #SS. */
+  linear(seg: number, offset: number, size: number, write: boolean): number {
+    const s = this.s
+    const at = OFF_SEG + seg * SEG_STRIDE
+    if ((s.get32(OFF_MODE) & MODE_CODE_MASK) === MODE_CODE64) {
+      const linear = seg >= SEG_FS ? wrap64(offset + s.getNumber(at + SEG_BASE)) : offset
+      if (linear < -CANONICAL_LIMIT || linear + size > CANONICAL_LIMIT) {
+        // An access that starts canonical and ends beyond wraps to the hole as well.
+        if (seg === SEG_SS) raiseWithCode(VECTOR_SS, 0)
+        raiseGp(0)
+      }
+      return linear
+    }
+    const limit = s.getNumber(at + (write ? SEG_WRITE_LIMIT : SEG_READ_LIMIT))
+    if (offset + size - 1 > limit) this.checkSegment(seg, offset, size, write)
+    return ((s.getNumber(at + SEG_BASE) + offset) % TWO32) >>> 0
+  }
+
+  /** The checks that the fast limit could not answer: rights, expand-down segments, null selectors, and real violations. */
+  private checkSegment(seg: number, offset: number, size: number, write: boolean): void {
+    const s = this.s
+    const at = OFF_SEG + seg * SEG_STRIDE
+    const attr = s.get32(at + SEG_ATTR)
+    const limit = s.get32(at + SEG_LIMIT) >>> 0
+    const code = (attr & 8) !== 0
+    const usable =
+      (attr & SEG_UNUSABLE) === 0 && (write ? !code && (attr & 2) !== 0 : !code || (attr & 2) !== 0)
+    if (usable && limitOk(attr, limit, offset, size)) return
+    if (usable && this.model.offsetWraps) return
+    if (seg === SEG_SS) raiseWithCode(VECTOR_SS, 0)
+    raiseGp(0)
+  }
+
+  // --- translation ----------------------------------------------------------------------------------------------
+
+  /** Byte offset of the data-TLB entry for a linear address. */
+  private dtlbEntry(linear: number): number {
+    return this.s.base + OFF_DTLB + ((Math.floor(linear / 4096) & (DTLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
+  }
+
+  private itlbEntry(linear: number): number {
+    return this.s.base + OFF_ITLB + ((Math.floor(linear / 4096) & (ITLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
+  }
+
+  private accessFlags(write: boolean, user: boolean): number {
+    return (write ? ACCESS_WRITE : 0) | (user ? ACCESS_USER : 0) | (this.s.flagsRest & FLAG_AC ? ACCESS_AC : 0)
+  }
+
+  /** True when entry `e` is valid for the page that holds `linear` in the current context. */
+  private matches(e: number, page: number): boolean {
+    const flags = this.s.i32[(e + TLB_FLAGS) >> 2]!
+    return (
+      (flags & TLBF_VALID) !== 0 &&
+      this.s.f64[(e + TLB_LINEAR) >> 3] === page &&
+      ((flags & ATTR_GLOBAL) !== 0 || (this.s.i32[(e + TLB_CONTEXT) >> 2]! & 0xfff) === this.pcid)
+    )
+  }
+
+  /** Looks `linear` up in entry `e`, walking and filling on a miss or when the entry does not permit the access. False: page fault, `walker.errorCode` says which. */
+  private lookup(e: number, linear: number, access: number): boolean {
+    const s = this.s
+    const page = Math.floor(linear / 4096) * 4096
+    if (this.matches(e, page)) {
+      const flags = s.i32[(e + TLB_FLAGS) >> 2]!
+      if (((access & ACCESS_WRITE) === 0 || (flags & ATTR_DIRTY) !== 0) && this.walker.permits(flags, access)) {
+        if (s.i32[(e + TLB_TAG_SUPER_READ) >> 2]! & s.i32[(e + TLB_TAG_USER_READ) >> 2]! & 1) this.retag(e, access)
+        else if (access & ACCESS_WRITE) this.retag(e, access)
+        return true
+      }
+    }
+    if (!this.walker.walk(linear, access)) {
+      // A page fault drops what was cached for the page (Intel SDM Vol. 3A, "Operations that Invalidate TLBs").
+      if (this.matches(e, page)) this.invalidate(e)
+      return false
+    }
+    this.fill(e, page, access)
+    return true
+  }
+
+  private fill(e: number, page: number, access: number): void {
+    const s = this.s
+    const w = this.walker
+    const flags = w.attributes | TLBF_VALID
+    if (flags & ATTR_LARGE) this.largeEntries = true
+    s.i32[(e + TLB_FLAGS) >> 2] = flags
+    s.f64[(e + TLB_LINEAR) >> 3] = page
+    s.f64[(e + TLB_PHYSICAL) >> 3] = Math.floor(w.physical / 4096) * 4096
+    s.i32[(e + TLB_CONTEXT) >> 2] = this.pcid
+    if (access & ACCESS_FETCH) this.stats.fetchFills++
+    else this.stats.fills++
+    this.retag(e, access)
+  }
+
+  /** Derives the tags of a valid entry. */
+  private retag(e: number, access: number): void {
+    const s = this.s
+    const flags = s.i32[(e + TLB_FLAGS) >> 2]!
+    const page = s.f64[(e + TLB_LINEAR) >> 3]!
+    const frame = s.f64[(e + TLB_PHYSICAL) >> 3]! / 4096
+    const offset = this.space.readOffset(frame)
+    const fetch = access & ACCESS_FETCH
+    const readable = offset >= 0
+    const writable =
+      readable &&
+      !fetch &&
+      (flags & ATTR_DIRTY) !== 0 &&
+      this.space.writeOffset(frame) === offset &&
+      this.space.watch(frame) === 0
+    this.setTag(e + TLB_TAG_SUPER_READ, page, readable && this.walker.permits(flags, fetch))
+    this.setTag(e + TLB_TAG_USER_READ, page, readable && this.walker.permits(flags, fetch | ACCESS_USER))
+    this.setTag(e + TLB_TAG_SUPER_WRITE, page, writable && this.walker.permits(flags, ACCESS_WRITE))
+    this.setTag(e + TLB_TAG_USER_WRITE, page, writable && this.walker.permits(flags, ACCESS_WRITE | ACCESS_USER))
+    s.i32[(e + TLB_ADDEND) >> 2] = (offset - (page | 0)) | 0
+  }
+
+  private setTag(at: number, page: number, valid: boolean): void {
+    const i = at >> 2
+    if (valid) {
+      this.s.i32[i] = page | 0
+      this.s.i32[i + 1] = Math.floor(page / TWO32) | 0
+    } else {
+      this.s.i32[i] = 1
+      this.s.i32[i + 1] = 0
+    }
+  }
+
+  private invalidate(e: number): void {
+    this.s.i32[(e + TLB_FLAGS) >> 2] = 0
+    for (let tag = 0; tag < 4; tag++) this.setTag(e + tag * 8, 0, false)
+  }
+
+  private pageFault(linear: number): never {
+    this.s.cr2 = linear
+    raiseWithCode(VECTOR_PF, this.walker.errorCode)
+  }
+
+  /** Physical address of one byte for a data access; #PF. */
+  private translate(linear: number, write: boolean, user: boolean, implicit = false): number {
+    this.stats.lookups++
+    const e = this.dtlbEntry(linear)
+    const access = this.accessFlags(write, user) | (implicit ? ACCESS_IMPLICIT : 0)
+    if (!this.lookup(e, linear, implicit ? access & ~ACCESS_AC : access)) this.pageFault(linear)
+    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear - Math.floor(linear / 4096) * 4096)
+  }
+
+  /**
+   * For an engine: makes the TLB entry of a data access good for the fast path. False: the access faults, meets a device or
+   * needs care; nothing that the reference engine would not do too has happened. `linear` as in {@link linear}.
+   */
+  fillFast(linear: number, write: boolean): boolean {
+    const user = this.cpl === 3
+    const e = this.dtlbEntry(linear)
+    const tag = e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ) + (write ? 8 : 0)
+    if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return false
+    if (!this.lookup(e, linear, this.accessFlags(write, user))) return false
+    return (this.s.i32[tag >> 2]! & 1) === 0
+  }
+
+  /** Physical address of a fetched byte; #PF. */
+  translateFetch(linear: number): number {
+    const e = this.itlbEntry(linear)
+    if (!this.lookup(e, linear, ACCESS_FETCH | (this.cpl === 3 ? ACCESS_USER : 0))) this.pageFault(linear)
+    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear - Math.floor(linear / 4096) * 4096)
+  }
+
+  // --- flushing -------------------------------------------------------------------------------------------------
+
+  flushAll(): void {
+    this.stats.flushes++
+    this.forEachEntry((e) => this.invalidate(e))
+    this.largeEntries = false
+  }
+
+  flushNonGlobal(): void {
+    this.stats.flushes++
+    this.forEachEntry((e) => {
+      if ((this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) === 0) this.invalidate(e)
+    })
+  }
+
+  flushPcid(pcid: number): void {
+    this.stats.flushes++
+    this.forEachEntry((e) => {
+      const global = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) !== 0
+      if (!global && (this.s.i32[(e + TLB_CONTEXT) >> 2]! & 0xfff) === pcid) this.invalidate(e)
+    })
+  }
+
+  /** INVLPG: the page's entries, global or not; all of a large page's. */
+  flushPage(linear: number): void {
+    const page = Math.floor(linear / 4096) * 4096
+    for (const e of [this.dtlbEntry(linear), this.itlbEntry(linear)]) {
+      if (this.s.f64[(e + TLB_LINEAR) >> 3] === page) this.invalidate(e)
+    }
+    // The size of the large page is not kept, so every fragment of any within the widest span goes.
+    if (this.largeEntries) {
+      const span = 0x40000000
+      const start = Math.floor(linear / span)
+      this.forEachEntry((e) => {
+        const large = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_LARGE) !== 0
+        if (large && Math.floor(this.s.f64[(e + TLB_LINEAR) >> 3]! / span) === start) this.invalidate(e)
+      })
+    }
+  }
+
+  configurePaging(): void {
+    const s = this.s
+    const m = this.model
+    const configuration: PagingConfiguration = {
+      cr0: s.cr0,
+      cr3: s.cr3,
+      cr4: s.cr4,
+      efer: s.efer,
+      pkru: s.pkru,
+      maxPhysicalBits: Math.max(32, m.physicalBits),
+      gigabytePages: m.features.has('pdpe1gb'),
+      pse36: m.features.has('pse36'),
+    }
+    this.walker.configure(configuration)
+    this.pcid = s.cr4 & CR4_PCIDE ? s.cr3 % 4096 : 0
+    this.dropTags()
+  }
+
+  loadPdptes(cr3: number): boolean {
+    return this.walker.loadPdptes(cr3)
+  }
+
+  /** Forgets which accesses may be fast; the entries stay. */
+  dropTags(): void {
+    this.forEachEntry((e) => {
+      for (let tag = 0; tag < 4; tag++) this.s.i32[(e + tag * 8) >> 2] = 1
+    })
+  }
+
+  /** A page became watched: no store may go straight to memory before it has been looked at again. */
+  dropWriteTags(): void {
+    this.forEachEntry((e) => {
+      this.s.i32[(e + TLB_TAG_SUPER_WRITE) >> 2] = 1
+      this.s.i32[(e + TLB_TAG_USER_WRITE) >> 2] = 1
+    })
+  }
+
+  private forEachEntry(action: (entry: number) => void): void {
+    const first = this.s.base + OFF_DTLB
+    const end = this.s.base + OFF_ITLB + ITLB_ENTRIES * TLB_ENTRY_SIZE
+    for (let e = first; e < end; e += TLB_ENTRY_SIZE) action(e)
+  }
+
+  // --- data -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Byte offset in linear memory of `size` bytes at `linear` if a tag allows the access directly, else -1.
+   */
+  private direct(linear: number, size: number, write: boolean, user: boolean): number {
+    const lo = linear | 0
+    const hi = Math.floor(linear / TWO32) | 0
+    if ((lo & 0xfff) + size > 4096) return -1
+    const e = this.s.base + OFF_DTLB + (((lo >>> 12) & (DTLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
+    const tag = (e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ) + (write ? 8 : 0)) >> 2
+    const i32 = this.s.i32
+    if (i32[tag] !== (lo & ~0xfff) || i32[tag + 1] !== hi) return -1
+    this.stats.lookups++
+    return (i32[(e + TLB_ADDEND) >> 2]! + lo) >>> 0
+  }
+
+  private checkAlignment(linear: number, size: number): void {
+    if (this.cpl === 3 && this.s.flagsRest & FLAG_AC && this.s.cr0 & CR0_AM && linear % size !== 0)
+      raiseWithCode(VECTOR_AC, 0)
+  }
+
+  private get user(): boolean {
+    return this.cpl === 3
+  }
+
+  read8(seg: number, offset: number): number {
+    const linear = this.linear(seg, offset, 1, false)
+    if (this.watcher) this.watcher.dataAccess(linear, 1, false)
+    return this.readLinear8(linear, this.user, false)
+  }
+
+  private readLinear8(linear: number, user: boolean, implicit: boolean): number {
+    const at = implicit ? -1 : this.direct(linear, 1, false, user)
+    if (at >= 0) return this.bytes[at]!
+    return this.space.read8(this.translate(linear, false, user, implicit))
+  }
+
+  read16(seg: number, offset: number): number {
+    if (this.wraps(seg, offset, 2)) return this.read8(seg, offset) | (this.read8(seg, (offset + 1) & 0xffff) << 8)
+    const linear = this.linear(seg, offset, 2, false)
+    if (this.watcher) this.watcher.dataAccess(linear, 2, false)
+    this.checkAlignment(linear, 2)
+    return this.readLinear16(linear, this.user, false)
+  }
+
+  private readLinear16(linear: number, user: boolean, implicit: boolean): number {
+    const at = implicit ? -1 : this.direct(linear, 2, false, user)
+    if (at >= 0) return this.view.getUint16(at, true)
+    const first = this.translate(linear, false, user, implicit)
+    if (!crosses(linear, 2)) return this.space.read16(first)
+    const second = this.translate(this.next(linear, 1), false, user, implicit)
+    return this.space.read8(first) | (this.space.read8(second) << 8)
+  }
+
+  read32(seg: number, offset: number): number {
+    const linear = this.linear(seg, offset, 4, false)
+    if (this.watcher) this.watcher.dataAccess(linear, 4, false)
+    this.checkAlignment(linear, 4)
+    return this.readLinear32(linear, this.user, false)
+  }
+
+  private readLinear32(linear: number, user: boolean, implicit: boolean): number {
+    const at = implicit ? -1 : this.direct(linear, 4, false, user)
+    if (at >= 0) return this.view.getUint32(at, true)
+    const first = this.translate(linear, false, user, implicit)
+    if (!crosses(linear, 4)) return this.space.read32(first)
+    return this.readCrossing(linear, first, 4, user, implicit)
+  }
+
+  /** Bytes on both sides of a page boundary; at most 4, as an unsigned number. */
+  private readCrossing(linear: number, first: number, size: number, user: boolean, implicit: boolean): number {
+    const head = pageRest(linear)
+    const second = this.translate(this.next(linear, head), false, user, implicit)
+    let value = 0
+    for (let i = size - 1; i >= 0; i--) {
+      value = value * 256 + this.space.read8(i < head ? first + i : second + i - head)
+    }
+    return value
+  }
+
+  read64(seg: number, offset: number): void {
+    const linear = this.linear(seg, offset, 8, false)
+    if (this.watcher) this.watcher.dataAccess(linear, 8, false)
+    this.checkAlignment(linear, 8)
+    this.readLinear64(linear, this.user, false)
+  }
+
+  private readLinear64(linear: number, user: boolean, implicit: boolean): void {
+    const at = implicit ? -1 : this.direct(linear, 8, false, user)
+    if (at >= 0) {
+      this.lo = this.view.getInt32(at, true)
+      this.hi = this.view.getInt32(at + 4, true)
+      return
+    }
+    const first = this.translate(linear, false, user, implicit)
+    if (!crosses(linear, 8)) {
+      this.lo = this.space.read32(first) | 0
+      this.hi = this.space.read32(first + 4) | 0
+      return
+    }
+    this.translate(this.next(linear, pageRest(linear)), false, user, implicit)
+    this.lo = this.readLinear32(linear, user, implicit) | 0
+    this.hi = this.readLinear32(this.next(linear, 4), user, implicit) | 0
+  }
+
+  write8(seg: number, offset: number, value: number): void {
+    const linear = this.linear(seg, offset, 1, true)
+    if (this.watcher) this.watcher.dataAccess(linear, 1, true)
+    this.writeLinear8(linear, value, this.user, false)
+  }
+
+  private writeLinear8(linear: number, value: number, user: boolean, implicit: boolean): void {
+    const at = implicit ? -1 : this.direct(linear, 1, true, user)
+    if (at >= 0) this.bytes[at] = value
+    else this.space.write8(this.translate(linear, true, user, implicit), value & 0xff)
+  }
+
+  write16(seg: number, offset: number, value: number): void {
+    if (this.wraps(seg, offset, 2)) {
+      this.write8(seg, offset, value & 0xff)
+      this.write8(seg, (offset + 1) & 0xffff, (value >>> 8) & 0xff)
+      return
+    }
+    const linear = this.linear(seg, offset, 2, true)
+    if (this.watcher) this.watcher.dataAccess(linear, 2, true)
+    this.checkAlignment(linear, 2)
+    this.writeLinear16(linear, value, this.user, false)
+  }
+
+  private writeLinear16(linear: number, value: number, user: boolean, implicit: boolean): void {
+    const at = implicit ? -1 : this.direct(linear, 2, true, user)
+    if (at >= 0) {
+      this.view.setUint16(at, value, true)
+      return
+    }
+    const first = this.translate(linear, true, user, implicit)
+    if (!crosses(linear, 2)) {
+      this.space.write16(first, value & 0xffff)
+      return
+    }
+    const second = this.translate(this.next(linear, 1), true, user, implicit)
+    this.space.write8(first, value & 0xff)
+    this.space.write8(second, (value >>> 8) & 0xff)
+  }
+
+  write32(seg: number, offset: number, value: number): void {
+    const linear = this.linear(seg, offset, 4, true)
+    if (this.watcher) this.watcher.dataAccess(linear, 4, true)
+    this.checkAlignment(linear, 4)
+    this.writeLinear32(linear, value, this.user, false)
+  }
+
+  private writeLinear32(linear: number, value: number, user: boolean, implicit: boolean): void {
+    const at = implicit ? -1 : this.direct(linear, 4, true, user)
+    if (at >= 0) {
+      this.view.setUint32(at, value, true)
+      return
+    }
+    const first = this.translate(linear, true, user, implicit)
+    if (!crosses(linear, 4)) this.space.write32(first, value >>> 0)
+    else this.writeCrossing(linear, first, 4, value, 0, user, implicit)
+  }
+
+  /** Translates both pages before the first byte changes. */
+  private writeCrossing(
+    linear: number,
+    first: number,
+    size: number,
+    lo: number,
+    hi: number,
+    user: boolean,
+    implicit: boolean,
+  ): void {
+    const head = pageRest(linear)
+    const second = this.translate(this.next(linear, head), true, user, implicit)
+    for (let i = 0; i < size; i++) {
+      const byte = ((i < 4 ? lo : hi) >>> ((i & 3) * 8)) & 0xff
+      this.space.write8(i < head ? first + i : second + i - head, byte)
+    }
+  }
+
+  write64(seg: number, offset: number, lo: number, hi: number): void {
+    const linear = this.linear(seg, offset, 8, true)
+    if (this.watcher) this.watcher.dataAccess(linear, 8, true)
+    this.checkAlignment(linear, 8)
+    this.writeLinear64(linear, lo, hi, this.user, false)
+  }
+
+  private writeLinear64(linear: number, lo: number, hi: number, user: boolean, implicit: boolean): void {
+    const at = implicit ? -1 : this.direct(linear, 8, true, user)
+    if (at >= 0) {
+      this.view.setInt32(at, lo, true)
+      this.view.setInt32(at + 4, hi, true)
+      return
+    }
+    const first = this.translate(linear, true, user, implicit)
+    if (crosses(linear, 8)) {
+      this.writeCrossing(linear, first, 8, lo, hi, user, implicit)
+      return
+    }
+    this.space.write32(first, lo >>> 0)
+    this.space.write32(first + 4, hi >>> 0)
+  }
+
+  probeWrite(seg: number, offset: number, size: number): void {
+    const linear = this.linear(seg, offset, size, true)
+    this.checkAlignment(linear, size)
+    this.probe(linear, size, this.user, false)
+  }
+
+  /** Raises what a read-modify-write of `size` bytes at seg:offset would raise on its write half. */
+  private probe(linear: number, size: number, user: boolean, implicit: boolean): void {
+    this.translate(linear, true, user, implicit)
+    if (crosses(linear, size)) this.translate(this.next(linear, pageRest(linear)), true, user, implicit)
+  }
+
+  // Implicit supervisor accesses never use the tags: SMAP and protection keys treat them differently.
+
+  lin8(linear: number, user = false): number {
+    return this.readLinear8(linear, user, !user)
+  }
+  lin16(linear: number, user = false): number {
+    return this.readLinear16(linear, user, !user)
+  }
+  lin32(linear: number, user = false): number {
+    return this.readLinear32(linear, user, !user)
+  }
+  lin64(linear: number, user = false): void {
+    this.readLinear64(linear, user, !user)
+  }
+  setLin8(linear: number, value: number, user = false): void {
+    this.writeLinear8(linear, value, user, !user)
+  }
+  setLin16(linear: number, value: number, user = false): void {
+    this.writeLinear16(linear, value, user, !user)
+  }
+  setLin32(linear: number, value: number, user = false): void {
+    this.writeLinear32(linear, value, user, !user)
+  }
+  setLin64(linear: number, lo: number, hi: number, user = false): void {
+    this.writeLinear64(linear, lo, hi, user, !user)
+  }
+  probeLinWrite(linear: number, size: number, user = false): void {
+    this.probe(linear, size, user, !user)
+  }
+
+  phys8(address: number): number {
+    return this.space.read8(address)
+  }
+  phys16(address: number): number {
+    return this.space.read16(address)
+  }
+  phys32(address: number): number {
+    return this.space.read32(address)
+  }
+  setPhys8(address: number, value: number): void {
+    this.space.write8(address, value)
+  }
+  setPhys16(address: number, value: number): void {
+    this.space.write16(address, value)
+  }
+  setPhys32(address: number, value: number): void {
+    this.space.write32(address, value)
+  }
+
+  // --- small print ----------------------------------------------------------------------------------------------
+
+  /** The 8086 wraps a word at offset FFFFh within its segment. */
+  private wraps(_seg: number, offset: number, size: number): boolean {
+    return this.model.offsetWraps && offset + size > 0x10000
+  }
+
+  /** `linear + step` as the processor computes it: modulo 2^32 outside 64-bit code. */
+  private next(linear: number, step: number): number {
+    const sum = linear + step
+    if ((this.s.get32(OFF_MODE) & MODE_CODE_MASK) === MODE_CODE64 || this.s.longMode) return sum
+    return sum % TWO32
+  }
+}
+
+function crosses(linear: number, size: number): boolean {
+  return (linear & 0xfff) + size > 4096
+}
+
+/** Bytes from `linear` to the end of its page. */
+function pageRest(linear: number): number {
+  return 4096 - (linear & 0xfff)
+}
+
+const TWO63 = 2 ** 63
+
+/** Modulo 2^64 into the signed range; exact where it matters (results near the canonical range). */
+function wrap64(value: number): number {
+  if (value >= TWO63) return value - 2 * TWO63
+  if (value < -TWO63) return value + 2 * TWO63
+  return value
+}

@@ -1,0 +1,150 @@
+/**
+ * Where prepared blocks live: a region of linear memory filled from the bottom, a hash from (place of the code, mode) to the block, and for
+ * every page of memory the list of its blocks. A full store is emptied; nothing is evicted one by one.
+ */
+
+import { UOP_HANDLER, UOP_INDEX, UOP_SIZE } from '../cpu/uops.js'
+import {
+  BLOCK_BYTES,
+  BLOCK_COUNT,
+  BLOCK_HASH_NEXT,
+  BLOCK_HEADER_SIZE,
+  BLOCK_MODE,
+  BLOCK_PAGE_NEXT,
+  BLOCK_PLACE,
+  BLOCK_RECORDS,
+  BLOCK_VALID,
+} from './threaded-builder.js'
+import { HANDLER_BAIL } from './threaded-registry.js'
+
+const HASH_BITS = 14
+
+/** A mode that no CPU is ever in: jumps do not find a dropped block. */
+const MODE_DROPPED = -1
+
+export class BlockStore {
+  private readonly i32: Int32Array
+  private readonly u16: Uint16Array
+  private readonly u8: Uint8Array
+  private readonly hash = new Int32Array(1 << HASH_BITS)
+  /** First block of every 4 KiB of linear memory. */
+  private readonly pages: Int32Array
+  private readonly start: number
+  private readonly end: number
+  private top: number
+
+  /** Uses the bytes `start` to `start + size` of `buffer`; both multiples of 64. */
+  constructor(buffer: ArrayBufferLike, start: number, size: number) {
+    this.i32 = new Int32Array(buffer, 0, buffer.byteLength >>> 2)
+    this.u16 = new Uint16Array(buffer, 0, buffer.byteLength >>> 1)
+    this.u8 = new Uint8Array(buffer)
+    this.pages = new Int32Array(Math.ceil(buffer.byteLength / 4096))
+    this.start = start
+    this.end = start + size
+    this.top = start
+  }
+
+  /** Bytes that blocks occupy. */
+  get used(): number {
+    return this.top - this.start
+  }
+
+  /** Where the next block's header would be. */
+  get next(): number {
+    return this.top
+  }
+
+  /** End of the store. */
+  get limit(): number {
+    return this.end
+  }
+
+  /** Drops everything. */
+  clear(): void {
+    this.hash.fill(0)
+    this.pages.fill(0)
+    this.top = this.start
+  }
+
+  private bucket(place: number, mode: number): number {
+    return (Math.imul(place ^ (mode << 20), 0x9e3779b1) >>> (32 - HASH_BITS)) & ((1 << HASH_BITS) - 1)
+  }
+
+  /** The block for the code at `place` in `mode`, or 0. */
+  find(place: number, mode: number): number {
+    const { i32 } = this
+    let at = this.hash[this.bucket(place, mode)]!
+    while (at !== 0 && (i32[(at + BLOCK_PLACE) >> 2] !== (place | 0) || i32[(at + BLOCK_MODE) >> 2] !== mode))
+      at = i32[(at + BLOCK_HASH_NEXT) >> 2]!
+    return at
+  }
+
+  /** Makes a block of the `records` records that follow a header at `next`. Returns the header. */
+  add(place: number, mode: number, records: number, instructions: number, bytes: number): number {
+    const { i32 } = this
+    const at = this.top
+    const word = at >> 2
+    const bucket = this.bucket(place, mode)
+    const page = place >>> 12
+    i32[word + (BLOCK_COUNT >> 2)] = instructions
+    i32[word + (BLOCK_BYTES >> 2)] = bytes
+    i32[word + (BLOCK_PLACE >> 2)] = place
+    i32[word + (BLOCK_MODE >> 2)] = mode
+    i32[word + (BLOCK_RECORDS >> 2)] = records
+    i32[word + (BLOCK_VALID >> 2)] = 1
+    i32[word + (BLOCK_HASH_NEXT >> 2)] = this.hash[bucket]!
+    i32[word + (BLOCK_PAGE_NEXT >> 2)] = this.pages[page]!
+    this.hash[bucket] = at
+    this.pages[page] = at
+    this.top = at + BLOCK_HEADER_SIZE + records * UOP_SIZE
+    return at
+  }
+
+  /** Whether blocks were made from the 4 KiB of linear memory numbered `page`. */
+  hasPage(page: number): boolean {
+    return this.pages[page] !== 0
+  }
+
+  /**
+   * Drops the blocks of a page. One that runs right now bails at its next instruction. Returns how many there were.
+   */
+  dropPage(page: number): number {
+    const { i32, u8, u16 } = this
+    let at = this.pages[page]!
+    let dropped = 0
+    this.pages[page] = 0
+    while (at !== 0) {
+      const word = at >> 2
+      this.unhash(at)
+      i32[word + (BLOCK_MODE >> 2)] = MODE_DROPPED
+      i32[word + (BLOCK_VALID >> 2)] = 0
+      const end = at + BLOCK_HEADER_SIZE + i32[word + (BLOCK_RECORDS >> 2)]! * UOP_SIZE
+      let index = -1
+      for (let record = at + BLOCK_HEADER_SIZE; record < end; record += UOP_SIZE) {
+        if (u8[record + UOP_INDEX] !== index) u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL
+        index = u8[record + UOP_INDEX]!
+      }
+      dropped++
+      at = i32[word + (BLOCK_PAGE_NEXT >> 2)]!
+    }
+    return dropped
+  }
+
+  private unhash(block: number): void {
+    const { i32 } = this
+    const bucket = this.bucket(i32[(block + BLOCK_PLACE) >> 2]!, i32[(block + BLOCK_MODE) >> 2]!)
+    let at = this.hash[bucket]!
+    if (at === block) {
+      this.hash[bucket] = i32[(block + BLOCK_HASH_NEXT) >> 2]!
+      return
+    }
+    while (at !== 0) {
+      const next = i32[(at + BLOCK_HASH_NEXT) >> 2]!
+      if (next === block) {
+        i32[(at + BLOCK_HASH_NEXT) >> 2] = i32[(block + BLOCK_HASH_NEXT) >> 2]!
+        return
+      }
+      at = next
+    }
+  }
+}

@@ -1,0 +1,17 @@
+/**
+ * How micro-ops run: the reference engine and the threaded one.
+ * @module
+ */
+import type { Executor, CpuCore } from '../cpu/index.js'
+import { ReferenceEngine } from './reference.js'
+
+export { ReferenceEngine } from './reference.js'
+
+/** Makes the reference engine's core, which every CPU needs for single instructions. */
+export function referenceExecutor(cpu: CpuCore): Executor {
+  return new ReferenceEngine(cpu)
+}
+
+export { hasTailCalls } from './threaded.js'
+export { threadedEngine } from './threaded-engine.js'
+export * from './wasm-emitter.js'

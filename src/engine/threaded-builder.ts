@@ -1,0 +1,432 @@
+/**
+ * What every threaded handler is built with: the machine registers of the loop, the fields of the record it runs, and the ways to
+ * leave. A handler body is written once; a {@link Dispatch} decides whether bodies become functions that tail-call
+ * each other or the arms of one `br_table` loop.
+ *
+ * A handler implements the fast path only. Whatever is unusual *bails*: with the state as it was before the current instruction,
+ * the host runs that one on the reference engine.
+ */
+
+import {
+  DTLB_ENTRIES,
+  OFF_DTLB,
+  OFF_ENGINE,
+  OFF_FLAG_AUX,
+  OFF_FLAG_RESULT,
+  OFF_RIP,
+  OFF_SEG,
+  OFF_TAG_SELECT,
+  SEG_BASE,
+  SEG_READ_LIMIT,
+  SEG_WRITE_LIMIT,
+  SLOT_GPR,
+  TLB_ADDEND,
+  TLB_TAG_SUPER_READ,
+  TLB_TAG_SUPER_WRITE,
+} from '../cpu/layout.js'
+import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP_B, UOP_C, UOP_EXT, UOP_IMM, UOP_SIZE } from '../cpu/uops.js'
+import {
+  type Code,
+  call,
+  getLocal,
+  I32,
+  I64,
+  type IntegerOps,
+  i32,
+  i64,
+  ifElse,
+  type Load,
+  type Store,
+  select,
+  setLocal,
+  teeLocal,
+  type ValueType,
+} from './wasm-emitter.js'
+
+/** Parameters of every handler: the record, the CPU block, the budget, and the RIP at the start of the block. */
+export const PC = 0
+export const BASE = 1
+export const REMAINING = 2
+export const RIP = 3
+export const HANDLER_PARAMS: readonly ValueType[] = [I32, I32, I32, I64]
+
+export const pc: Code = getLocal(PC)
+export const base: Code = getLocal(BASE)
+export const remaining: Code = getLocal(REMAINING)
+export const rip: Code = getLocal(RIP)
+
+/** Header of a block: one record's worth of bytes before its first record. */
+export const BLOCK_HEADER_SIZE: number = UOP_SIZE
+/** u32: instructions. */
+export const BLOCK_COUNT = 0
+/** u32: bytes of code. */
+export const BLOCK_BYTES = 4
+/** u32: where the first code byte is in linear memory. */
+export const BLOCK_PLACE = 8
+/** u32: OFF_MODE for which it was lifted. */
+export const BLOCK_MODE = 12
+/** u32: records. */
+export const BLOCK_RECORDS = 16
+/** u32: 1 while the block may be entered. */
+export const BLOCK_VALID = 20
+/** u32: the next block in its hash chain, or 0. */
+export const BLOCK_HASH_NEXT = 24
+/** u32: the next block of its page, or 0. */
+export const BLOCK_PAGE_NEXT = 28
+
+/** i32 in the CPU block: address of the link field that an EXIT_LINK asks to be filled. */
+export const OFF_LINK_SITE: number = OFF_ENGINE
+/** The jump cache: entries of i64 linear address, i32 block (0 = empty), i32 unused. */
+export const OFF_JUMP_CACHE: number = OFF_ENGINE + 0x40
+export const JUMP_CACHE_ENTRIES = 4096
+export const JUMP_CACHE_SHIFT = 4
+
+/** Why the loop was left. */
+export const EXIT_BUDGET = 0
+/** RIP was reached and no block for it is cached. */
+export const EXIT_LOOKUP = 1
+/** The same, and the block belongs into the link at OFF_LINK_SITE. */
+export const EXIT_LINK = 2
+/** The host wants to return. */
+export const EXIT_STOP = 3
+
+/** A link field: not looked up yet, or goes through the jump cache for good. Else the address of a block header. */
+export const LINK_UNKNOWN = 0
+export const LINK_NEVER = 1
+
+/** The ways out that handlers share. */
+export type Tail = 'bail' | 'budget' | 'jump' | 'link'
+
+/** How control gets from one record to the next. */
+export interface Dispatch {
+  /** Goes on with the record at PC. */
+  run(): Code
+  tail(which: Tail): Code
+  /** A scratch local. */
+  local(type: ValueType): number
+  /** Function index of the internal TLB-miss routine (base, linear, access) → 1 when the entry is good now. */
+  readonly miss: number
+  /** Function indices of the imports `helper` and `step`. */
+  readonly helper: number
+  readonly step: number
+}
+
+/** Operand width: the operations for it, and how its values get in and out of slots. */
+export interface Width {
+  readonly index: 0 | 1 | 2 | 3
+  readonly bits: 8 | 16 | 32 | 64
+  readonly bytes: 1 | 2 | 4 | 8
+  /** i32 for widths to 32 bits, else i64. */
+  readonly ops: IntegerOps
+  /** Zero-extended. */
+  readonly load: Load
+  readonly loadS: Load
+  /** To guest memory. */
+  readonly store: Store
+  /** To a register slot: a 32-bit write clears bits 63–32. */
+  readonly storeSlot: Store
+  /** The i64 sign-extended from this width. */
+  signed(value: Code): Code
+  /** The i32 of the low 32 bits. */
+  low(value: Code): Code
+  /** From i64. */
+  narrow(value: Code): Code
+}
+
+function makeWidth(index: 0 | 1 | 2 | 3): Width {
+  const bits = (8 << index) as 8 | 16 | 32 | 64
+  const bytes = (1 << index) as 1 | 2 | 4 | 8
+  if (index === 3) {
+    const same = (value: Code): Code => value
+    return {
+      index,
+      bits,
+      bytes,
+      ops: i64,
+      load: i64.load,
+      loadS: i64.load,
+      store: i64.store,
+      storeSlot: i64.store,
+      signed: same,
+      low: i32.wrap,
+      narrow: same,
+    }
+  }
+  return {
+    index,
+    bits,
+    bytes,
+    ops: i32,
+    load: [i32.load8U, i32.load16U, i32.load][index]!,
+    loadS: [i32.load8S, i32.load16S, i32.load][index]!,
+    store: [i32.store8, i32.store16, i32.store][index]!,
+    storeSlot: [i32.store8, i32.store16, ((a, v, o) => i64.store(a, i64.extendU(v), o)) as Store][index]!,
+    signed: (v) => i64.extendS(index === 0 ? i32.extend8S(v) : index === 1 ? i32.extend16S(v) : v),
+    low: (v) => v,
+    narrow: i32.wrap,
+  }
+}
+
+export const WIDTHS: readonly [Width, Width, Width, Width] = [makeWidth(0), makeWidth(1), makeWidth(2), makeWidth(3)]
+
+/** Address forms that handlers are specialised for. "D" has no index register. */
+export const FORMS = {
+  FLAT32_D: 0,
+  FLAT32_X: 1,
+  FLAT64_D: 2,
+  FLAT64_X: 3,
+  /** 16-bit offset in a segment with base and limit. */
+  SEG16: 4,
+  SEG32: 5,
+  /** 64-bit offset plus the base of FS or GS. */
+  BASE64: 6,
+} as const
+export type Form = (typeof FORMS)[keyof typeof FORMS]
+export const FORM_COUNT = 7
+
+/** Builds the bodies of one handler, which may consist of several records. */
+export class HandlerBuilder {
+  readonly dispatch: Dispatch
+  /** Bytes from PC to the record whose body is being built. */
+  at = 0
+
+  constructor(dispatch: Dispatch) {
+    this.dispatch = dispatch
+  }
+
+  local(type: ValueType): number {
+    return this.dispatch.local(type)
+  }
+
+  // --- fields and slots -------------------------------------------------------------------------------------------
+
+  field16(offset: number): Code {
+    return i32.load16U(pc, this.at + offset)
+  }
+  field32(offset: number): Code {
+    return i32.load(pc, this.at + offset)
+  }
+  field64(offset: number): Code {
+    return i64.load(pc, this.at + offset)
+  }
+  /** Address of the slot that a field names. */
+  slot(field: number): Code {
+    return i32.add(base, this.field16(field))
+  }
+  read(w: Width, field: number): Code {
+    return w.load(this.slot(field))
+  }
+  readSigned(w: Width, field: number): Code {
+    return w.loadS(this.slot(field))
+  }
+  write(w: Width, field: number, value: Code): Code {
+    return w.storeSlot(this.slot(field), value)
+  }
+  /** The immediate at the op's width, zero-extended. */
+  immediate(w: Width, signed = false): Code {
+    return (signed ? w.loadS : w.load)(pc, this.at + UOP_IMM)
+  }
+  /** Keeps `value` in a new local: [the code that sets it, the code that reads it]. */
+  keep(type: ValueType, value: Code): [Code, Code] {
+    const index = this.local(type)
+    return [setLocal(index, value), getLocal(index)]
+  }
+
+  // --- leaving ----------------------------------------------------------------------------------------------------
+
+  /** Leaves the loop before the current instruction. */
+  bail(): Code {
+    return [this.at ? setLocal(PC, i32.add(pc, i32.const(this.at))) : [], this.dispatch.tail('bail')]
+  }
+  bailIf(condition: Code): Code {
+    return ifElse(condition, this.bail())
+  }
+  /** Goes on with the record after the `records` that were built. */
+  next(records: number): Code {
+    return [setLocal(PC, i32.add(pc, i32.const(records * UOP_SIZE))), this.dispatch.run()]
+  }
+  /** Goes to the block at RIP, which the caller has set; the link is the i32 at `linkField` of the record. */
+  follow(linkField: number): Code {
+    const block = this.local(I32)
+    const count = this.local(I32)
+    return [
+      setLocal(block, this.field32(linkField)),
+      ifElse(i32.leU(getLocal(block), i32.const(LINK_NEVER)), [
+        ifElse(getLocal(block), this.dispatch.tail('jump')),
+        i32.store(base, i32.add(pc, i32.const(this.at + linkField)), OFF_LINK_SITE),
+        this.dispatch.tail('link'),
+      ]),
+      ifElse(i32.ltS(remaining, teeLocal(count, i32.load(getLocal(block), BLOCK_COUNT))), this.dispatch.tail('budget')),
+      // RIP-relative operands and helpers find the block's start there.
+      i64.store(base, rip, OFF_RIP),
+      setLocal(REMAINING, i32.sub(remaining, getLocal(count))),
+      setLocal(PC, i32.add(getLocal(block), i32.const(BLOCK_HEADER_SIZE))),
+      this.dispatch.run(),
+    ]
+  }
+
+  // --- flags (see cpu/flags.ts) -----------------------------------------------------------------------------------
+
+  flagResult(w: Width, value: Code): Code {
+    return i64.store(base, w.signed(value), OFF_FLAG_RESULT)
+  }
+  flagAux(value: Code): Code {
+    return i32.store(base, value, OFF_FLAG_AUX)
+  }
+  readAux(): Code {
+    return i32.load(base, OFF_FLAG_AUX)
+  }
+  readResult(): Code {
+    return i64.load(base, OFF_FLAG_RESULT)
+  }
+  carry(): Code {
+    return i32.shrU(this.readAux(), i32.const(31))
+  }
+  /** `aux` from the vector of carries out of every bit of an operation of width `w`. */
+  auxOfCarries(w: Width, carries: Code): Code {
+    if (w.index === 2) return i32.and(carries, i32.const(0xc0000008))
+    if (w.index === 3) {
+      const [set, get] = this.keep(I64, carries)
+      return [
+        set,
+        i32.or(
+          i32.and(i32.wrap(i64.shrU(get, i64.const(32))), i32.const(0xc0000000)),
+          i32.and(i32.wrap(get), i32.const(8)),
+        ),
+      ]
+    }
+    const [set, get] = this.keep(I32, carries)
+    const up = i32.const(32 - w.bits)
+    return [set, i32.or(i32.and(i32.shl(get, up), i32.const(0xc0000000)), i32.and(get, i32.const(8)))]
+  }
+  /** Condition code 0–15 of the instruction encodings, as 0 or 1. */
+  condition(code: number): Code {
+    const aux = this.readAux()
+    const zero = i64.eqz(this.readResult())
+    const below = i32.shrU(aux, i32.const(31))
+    const sign = i32.xor(i32.wrap(i64.shrU(this.readResult(), i64.const(63))), i32.and(aux, i32.const(1)))
+    const overflow = i32.shrU(i32.xor(aux, i32.shl(aux, i32.const(1))), i32.const(31))
+    const parityOdd = i32.and(
+      i32.popcnt(i32.and(i32.xor(i32.wrap(this.readResult()), i32.shrU(aux, i32.const(8))), i32.const(0xff))),
+      i32.const(1),
+    )
+    const less = i32.xor(sign, overflow)
+    const positive: readonly Code[] = [
+      overflow,
+      below,
+      zero,
+      i32.or(below, zero),
+      sign,
+      i32.eqz(parityOdd),
+      less,
+      i32.or(less, zero),
+    ]
+    const value = positive[code >> 1]!
+    return code & 1 ? i32.eqz(value) : value
+  }
+
+  // --- memory -----------------------------------------------------------------------------------------------------
+
+  /** Sets `linear` (an i64 local) to the linear address of the record's operand; checks the segment's limit for `bytes`. */
+  address(form: Form, linear: number, bytes: number, write: boolean): Code {
+    const scale = i32.and(this.field32(UOP_EXT), i32.const(3))
+    const narrow = (load: Load, indexed: boolean): Code => {
+      const start = i32.add(load(this.slot(UOP_B)), this.field32(UOP_IMM))
+      return indexed ? i32.add(start, i32.shl(load(this.slot(UOP_C)), scale)) : start
+    }
+    const wide = (indexed: boolean): Code => {
+      const start = i64.add(i64.load(this.slot(UOP_B)), this.field64(UOP_IMM))
+      return indexed ? i64.add(start, i64.shl(i64.load(this.slot(UOP_C)), i64.extendU(scale))) : start
+    }
+    switch (form) {
+      case FORMS.FLAT32_D:
+        return setLocal(linear, i64.extendU(narrow(i32.load, false)))
+      case FORMS.FLAT32_X:
+        return setLocal(linear, i64.extendU(narrow(i32.load, true)))
+      case FORMS.FLAT64_D:
+        return setLocal(linear, wide(false))
+      case FORMS.FLAT64_X:
+        return setLocal(linear, wide(true))
+      case FORMS.BASE64:
+        return setLocal(linear, i64.add(wide(true), i64.load(this.segment(), OFF_SEG + SEG_BASE)))
+      case FORMS.SEG16:
+        return this.throughSegment(
+          this.segment(),
+          i64.extendU(i32.and(narrow(i32.load16U, true), i32.const(0xffff))),
+          linear,
+          bytes,
+          write,
+        )
+      case FORMS.SEG32:
+        return this.throughSegment(this.segment(), i64.extendU(narrow(i32.load, true)), linear, bytes, write)
+    }
+  }
+
+  /** Address of the record's segment cache, less OFF_SEG. */
+  segment(): Code {
+    // (ext >> 4 & 7) * 64
+    const shifted = i32.shl(
+      i32.and(this.field32(UOP_EXT), i32.const(EXT_SEG_MASK << EXT_SEG_SHIFT)),
+      i32.const(6 - EXT_SEG_SHIFT),
+    )
+    return i32.add(base, shifted)
+  }
+
+  /** linear ← segment base + offset, modulo 2^32, after the limit check. */
+  throughSegment(segment: Code, offset: Code, linear: number, bytes: number, write: boolean): Code {
+    const at = this.local(I32)
+    return [
+      setLocal(at, segment),
+      setLocal(linear, offset),
+      this.bailIf(
+        i64.gtS(
+          i64.add(getLocal(linear), i64.const(bytes - 1)),
+          i64.load(getLocal(at), OFF_SEG + (write ? SEG_WRITE_LIMIT : SEG_READ_LIMIT)),
+        ),
+      ),
+      setLocal(
+        linear,
+        i64.and(i64.add(getLocal(linear), i64.load(getLocal(at), OFF_SEG + SEG_BASE)), i64.const(0xffffffff)),
+      ),
+    ]
+  }
+
+  /** Sets `place` (an i32 local) to where `bytes` bytes at `linear` are in memory, or bails. */
+  translate(linear: number, place: number, bytes: number, write: boolean): Code {
+    const entry = this.local(I32)
+    const tagOffset = OFF_DTLB + (write ? TLB_TAG_SUPER_WRITE : TLB_TAG_SUPER_READ)
+    const last = bytes === 1 ? getLocal(linear) : i64.add(getLocal(linear), i64.const(bytes - 1))
+    return [
+      setLocal(entry, tlbEntry(i32.wrap(getLocal(linear)), DTLB_ENTRIES)),
+      ifElse(
+        i64.ne(
+          i64.load(i32.add(getLocal(entry), i32.load(base, OFF_TAG_SELECT)), tagOffset),
+          i64.and(last, i64.const(-4096)),
+        ),
+        this.bailIf(
+          i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const((write ? 1 : 0) | (bytes << 1)))),
+        ),
+      ),
+      setLocal(place, i32.add(i32.load(getLocal(entry), OFF_DTLB + TLB_ADDEND), i32.wrap(getLocal(linear)))),
+    ]
+  }
+
+  /** The operand's place in memory as [code that finds it, code that reads it]. */
+  operand(form: Form, bytes: number, write: boolean): [Code, Code] {
+    const linear = this.local(I64)
+    const place = this.local(I32)
+    return [[this.address(form, linear, bytes, write), this.translate(linear, place, bytes, write)], getLocal(place)]
+  }
+}
+
+/** Base of the CPU block plus the offset of the entry for a page: (linear >> 12 & (entries − 1)) << 6, less the table's offset. */
+export function tlbEntry(linear: Code, entries: number): Code {
+  return i32.add(base, i32.and(i32.shrU(linear, i32.const(6)), i32.const((entries - 1) << 6)))
+}
+
+/** Address of general register `reg`, to be added to an offset of 0. */
+export function gpr(reg: number): number {
+  return SLOT_GPR + reg * 8
+}
+
+export { select }

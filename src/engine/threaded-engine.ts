@@ -1,0 +1,151 @@
+/** The threaded engine as an `Engine` of a `Cpu`. */
+
+import type { Engine, EngineFactory, EngineHost } from '../cpu/engine-types.js'
+import { isThrownFault } from '../cpu/exceptions.js'
+import { MODE_CODE_MASK, MODE_CODE64 } from '../cpu/layout.js'
+import { UOP_LENGTH, UOP_SIZE } from '../cpu/uops.js'
+import { FLAG_RF } from '../isa/flags.js'
+import { SEG_CS } from '../isa/instruction.js'
+import { ThreadedEngine, type ThreadedHost, type ThreadedStatistics } from './threaded.js'
+
+/** Instructions of one block; its records count them in a byte. */
+const BLOCK_INSTRUCTIONS = 64
+const BUDGET_LIMIT = 0x7fffffff
+const CANONICAL_LIMIT = 0x8000_0000_0000
+const TWO32 = 4294967296
+/** A store below this size is not worth having. */
+const SMALLEST_STORE = 0x80000
+
+/** What a host may offer on top: finishing an instruction from its HELPER record on, without fetching it again. */
+interface FinishingHost extends EngineHost {
+  /** As `step`, for the instruction of `length` bytes at `s.rip` of which the records `at` to `end` are still to run. */
+  finish?(at: number, end: number, length: number): void
+}
+
+/** Fits the engine to a CPU: fetches, lifts, steps, and keeps the instruction count exact. */
+export class ThreadedCpuEngine implements Engine, ThreadedHost {
+  readonly name = 'threaded'
+  liftedInstructions = 0
+  liftedBytes = 0
+  private readonly cpu: FinishingHost
+  private readonly engine: ThreadedEngine
+  /** The remaining budget up to which `cpu` knows what was retired. */
+  private accounted = 0
+  /** Physical address of the last `fetchPlace`. */
+  private physical = 0
+
+  constructor(cpu: EngineHost, memory: WebAssembly.Memory) {
+    this.cpu = cpu
+    this.engine = new ThreadedEngine({
+      memory,
+      state: cpu.s,
+      storeOffset: cpu.store.offset,
+      storeSize: cpu.store.size,
+      host: this,
+    })
+  }
+
+  get stats(): ThreadedStatistics {
+    return this.engine.stats
+  }
+
+  // --- Engine -----------------------------------------------------------------------------------------------------
+
+  run(budget: number): void {
+    const s = this.cpu.s
+    this.accounted = Math.min(budget, BUDGET_LIMIT)
+    s.remaining = this.accounted
+    try {
+      this.engine.run()
+    } finally {
+      this.account()
+    }
+  }
+
+  invalidateFrame(frame: number): void {
+    this.engine.invalidatePage(frame)
+  }
+
+  /** Jumps check the instruction TLB and the mode themselves. */
+  contextChanged(): void {}
+
+  // --- ThreadedHost -------------------------------------------------------------------------------------------------
+
+  private account(): void {
+    const left = this.cpu.s.remaining
+    this.cpu.retire(this.accounted - left)
+    this.accounted = left
+  }
+
+  fetchPlace(): number {
+    const { cpu } = this
+    const s = cpu.s
+    // An instruction that runs with RF set clears it.
+    if (s.flagsRest & FLAG_RF) return -1
+    let linear = s.rip
+    if ((s.mode & MODE_CODE_MASK) === MODE_CODE64) {
+      if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return -1
+    } else {
+      if (linear > s.segLimit(SEG_CS)) return -1
+      linear = (linear + s.segBase(SEG_CS)) % TWO32
+    }
+    try {
+      this.physical = cpu.memory.translateFetch(linear)
+    } catch (error) {
+      if (!isThrownFault(error)) throw error
+      // The step that follows raises it again.
+      return -1
+    }
+    const page = cpu.space.readOffset(Math.floor(this.physical / 4096))
+    return page < 0 ? -1 : page + (this.physical % 4096)
+  }
+
+  lift(place: number, at: number, end: number): number {
+    const { frontend } = this.cpu
+    const limit = frontend.liftBlock(this.physical, place, this.cpu.s.mode, at, end, BLOCK_INSTRUCTIONS)
+    if (limit < 0) return 0
+    this.liftedInstructions = frontend.blockInstructions
+    this.liftedBytes = frontend.blockBytes
+    return (limit - at) / UOP_SIZE
+  }
+
+  fill(low: number, high: number, write: boolean): boolean {
+    return this.cpu.memory.fillFast(high * TWO32 + (low >>> 0), write)
+  }
+
+  step(): boolean {
+    this.account()
+    this.cpu.step()
+    return this.stepped()
+  }
+
+  helper(record: number): boolean {
+    const { cpu } = this
+    this.account()
+    if (cpu.finish) cpu.finish(record, record + UOP_SIZE, cpu.s.u8[record + UOP_LENGTH]!)
+    else cpu.step()
+    return this.stepped()
+  }
+
+  /** The CPU counted one instruction. */
+  private stepped(): boolean {
+    const { s } = this.cpu
+    this.accounted--
+    s.remaining = this.accounted
+    return !this.cpu.attention && (s.flagsRest & FLAG_RF) === 0
+  }
+}
+
+/** Makes the threaded engine. A CPU without a `WebAssembly.Memory` or a store runs one instruction at a time instead. */
+export const threadedEngine: EngineFactory = (host) => {
+  if (host.wasmMemory && host.store.size >= SMALLEST_STORE) return new ThreadedCpuEngine(host, host.wasmMemory)
+  return {
+    name: 'reference',
+    run(budget: number): void {
+      do host.step()
+      while (--budget > 0 && !host.attention)
+    },
+    invalidateFrame(): void {},
+    contextChanged(): void {},
+  }
+}

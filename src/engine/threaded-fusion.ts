@@ -1,0 +1,84 @@
+/** Which sequences of records run as one step, besides compare-and-branch. Dispatch is what costs, so whole instructions are one step where they are frequent. */
+
+import { FORMS, WIDTHS } from './threaded-builder.js'
+import { branchName, TARGETS } from './threaded-handlers-control.js'
+import { FOR_WRITE, memoryName, STACKS, stackName } from './threaded-handlers-memory.js'
+import type { HandlerRegistry } from './threaded-registry.js'
+
+const FLAT_FORMS = [FORMS.FLAT32_D, FORMS.FLAT32_X, FORMS.FLAT64_D, FORMS.FLAT64_X] as const
+const SEGMENT_FORMS = [FORMS.SEG16, FORMS.SEG32] as const
+
+function fuseReturnsAndCalls(r: HandlerRegistry): void {
+  for (const [stack, w, checks] of [
+    [STACKS.FLAT32, 2, ['NOP', 'CHECK_LIMIT32']],
+    [STACKS.SEG32, 2, ['NOP', 'CHECK_LIMIT32']],
+    [STACKS.FLAT64, 3, ['CHECK_CANONICAL']],
+    [STACKS.SEG16, 1, ['CHECK_LIMIT16']],
+  ] as const) {
+    const slot = `JMP_SLOT${8 << w}`
+    const pushRip = stackName('PUSH_RIP', w, stack)
+    for (const check of checks) {
+      r.fuse([stackName('LOAD_STACK', w, stack), check, stackName('ADD_SP', 0, stack), slot])
+      r.fuse([check, pushRip, slot])
+      r.fuse([check, slot])
+    }
+  }
+  for (const [stack, w, target] of [
+    [STACKS.FLAT32, 2, TARGETS.W32],
+    [STACKS.SEG32, 2, TARGETS.W32],
+    [STACKS.SEG16, 1, TARGETS.W16],
+    [STACKS.FLAT64, 3, TARGETS.W64],
+  ] as const) {
+    const push = stackName('PUSH_RIP', w, stack)
+    const jump = branchName('JMP', target)
+    r.fuse([push, jump])
+    if (target !== TARGETS.W64) r.fuse([branchName('CHECK_REL', target), push, jump])
+  }
+  for (const target of [TARGETS.W16, TARGETS.W32]) {
+    const check = branchName('CHECK_REL', target)
+    r.fuse([check, branchName('JMP', target)])
+    for (let code = 0; code < 16; code++) r.fuse([check, branchName(`JCC.${code}`, target)])
+  }
+}
+
+function fuseLoads(r: HandlerRegistry): void {
+  for (const form of [...FLAT_FORMS, ...SEGMENT_FORMS]) {
+    const segmented = form === FORMS.SEG16 || form === FORMS.SEG32
+    for (const w of WIDTHS) {
+      if (w.index === 3 && form < FORMS.FLAT64_D) continue
+      if (segmented && w.index === 3) continue
+      if (w.index === 1 && !segmented) continue
+      const load = memoryName('LOAD', w.index, form)
+      for (const op of ['ADD', 'OR', 'ADC', 'SBB', 'AND', 'SUB', 'XOR', 'CMP', 'TEST', 'CMP_IMM', 'TEST_IMM']) {
+        r.fuse([load, `${op}${w.bits}`])
+        if (segmented || op === 'ADC' || op === 'SBB' || /^CMP|^TEST/.test(op)) continue
+        r.fuse([load, `${op}${w.bits}-`])
+      }
+      const update = memoryName('LOAD', w.index, form | FOR_WRITE)
+      const store = memoryName('STORE', w.index, form)
+      for (const op of [
+        'ADD',
+        'OR',
+        'AND',
+        'SUB',
+        'XOR',
+        'ADD_IMM',
+        'OR_IMM',
+        'AND_IMM',
+        'SUB_IMM',
+        'XOR_IMM',
+        'INC',
+        'DEC',
+      ]) {
+        r.fuse([update, `${op}${w.bits}`, store])
+        if (!segmented) r.fuse([update, `${op}${w.bits}-`, store])
+      }
+    }
+  }
+}
+
+/** Adds the fused handlers; the plain ones must be there. */
+export function defineFusions(registry: HandlerRegistry): void {
+  fuseReturnsAndCalls(registry)
+  fuseLoads(registry)
+}

@@ -1,0 +1,292 @@
+/**
+ * Handlers of the threaded engine for string operations. A repeated one stays in its handler while the budget lasts: every iteration counts as
+ * one instruction, and before each the state is exact. Forward MOVS and STOS move as much as fits the page at once.
+ */
+
+import {
+  DTLB_ENTRIES,
+  OFF_DTLB,
+  OFF_FLAGS_REST,
+  OFF_SEG,
+  OFF_TAG_SELECT,
+  SEG_BASE,
+  SEG_READ_LIMIT,
+  SEG_STRIDE,
+  SEG_WRITE_LIMIT,
+  TLB_TAG_SUPER_READ,
+} from '../cpu/layout.js'
+import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP, UOP_EXT, UOP_IMM, UOP_IP } from '../cpu/uops.js'
+import { FLAG_DF } from '../isa/flags.js'
+import { SEG_ES, SEG_FS } from '../isa/instruction.js'
+import {
+  base,
+  gpr,
+  type HandlerBuilder,
+  pc,
+  REMAINING,
+  RIP,
+  remaining,
+  rip,
+  tlbEntry,
+  WIDTHS,
+  type Width,
+} from './threaded-builder.js'
+import { goTo, LINK_STRING, TARGETS } from './threaded-handlers-control.js'
+import { arithmeticFlagsOf } from './threaded-handlers-integer.js'
+import type { HandlerRegistry } from './threaded-registry.js'
+import {
+  branch,
+  branchIf,
+  type Code,
+  getLocal,
+  I32,
+  I64,
+  i32,
+  i64,
+  ifElse,
+  label,
+  loop,
+  memoryCopy,
+  memoryFill,
+  select,
+  setLocal,
+} from './wasm-emitter.js'
+
+const RAX = gpr(0)
+const RCX = gpr(1)
+const RSI = gpr(6)
+const RDI = gpr(7)
+
+/** Variant: address size 0–2, repeat prefix 0–2. */
+export function stringVariant(size: number, repeat: number): number {
+  return size * 3 + repeat
+}
+
+type Operation = 'MOVS' | 'CMPS' | 'STOS' | 'LODS' | 'SCAS'
+
+function readIndex(size: number, register: number): Code {
+  return size === 0 ? i64.load16U(base, register) : size === 1 ? i64.load32U(base, register) : i64.load(base, register)
+}
+
+function writeIndex(size: number, register: number, value: Code): Code {
+  if (size === 0) return i64.store16(base, value, register)
+  return i64.store(base, size === 1 ? i64.and(value, i64.const(0xffffffff)) : value, register)
+}
+
+/** One side of the operation: an offset register in a segment. */
+class Side {
+  readonly offset: number
+  readonly linear: number
+  readonly place: number
+  /** Bytes from `offset` to the end of what the segment allows, as an i64 expression; undefined without a limit. */
+  readonly room: Code | undefined
+  readonly find: Code
+
+  constructor(
+    g: HandlerBuilder,
+    size: number,
+    register: number,
+    segment: Code,
+    extraSegment: boolean,
+    bytes: number,
+    write: boolean,
+  ) {
+    this.offset = g.local(I64)
+    this.linear = g.local(I64)
+    this.place = g.local(I32)
+    const setOffset = setLocal(this.offset, readIndex(size, register))
+    if (size === 2) {
+      // 64-bit code: only FS and GS have a base.
+      const withBase = extraSegment
+        ? setLocal(this.linear, getLocal(this.offset))
+        : setLocal(
+            this.linear,
+            i64.add(
+              getLocal(this.offset),
+              select(
+                i32.geU(
+                  i32.and(g.field32(UOP_EXT), i32.const(EXT_SEG_MASK << EXT_SEG_SHIFT)),
+                  i32.const(SEG_FS << EXT_SEG_SHIFT),
+                ),
+                i64.load(segment, OFF_SEG + SEG_BASE),
+                i64.const(0),
+              ),
+            ),
+          )
+      this.room = undefined
+      this.find = [setOffset, withBase, g.translate(this.linear, this.place, bytes, write)]
+      return
+    }
+    const limit = i64.load(segment, OFF_SEG + (write ? SEG_WRITE_LIMIT : SEG_READ_LIMIT))
+    const highest = size === 0 ? select(i64.ltS(limit, i64.const(0xffff)), limit, i64.const(0xffff)) : limit
+    this.room = i64.sub(i64.add(highest, i64.const(1)), getLocal(this.offset))
+    this.find = [
+      setOffset,
+      g.throughSegment(segment, getLocal(this.offset), this.linear, bytes, write),
+      g.translate(this.linear, this.place, bytes, write),
+    ]
+  }
+}
+
+function defineOne(
+  registry: HandlerRegistry,
+  kind: number,
+  name: Operation,
+  w: Width,
+  size: number,
+  repeat: number,
+): void {
+  const build = (g: HandlerBuilder): Code => {
+    const compares = name === 'CMPS' || name === 'SCAS'
+    const again = label()
+    const step = g.local(I64)
+    const count = g.local(I64)
+    const elements = g.local(I64)
+    const es = i32.add(base, i32.const(SEG_ES * SEG_STRIDE))
+    const source =
+      name === 'MOVS' || name === 'CMPS' || name === 'LODS'
+        ? new Side(g, size, RSI, g.segment(), false, w.bytes, false)
+        : undefined
+    const target = name === 'LODS' ? undefined : new Side(g, size, RDI, es, true, w.bytes, !compares)
+    const finish = goTo(g, TARGETS.W64, g.field64(UOP_IMM), LINK_STRING)
+
+    const advance = (side: Side | undefined, register: number): Code =>
+      side
+        ? writeIndex(size, register, i64.add(getLocal(side.offset), i64.mul(getLocal(step), getLocal(elements))))
+        : []
+    const bulk = repeat && !compares && name !== 'LODS' ? bulkCount(g, w, source, target!, step, count, elements) : []
+    const many = i64.gtU(getLocal(elements), i64.const(1))
+    const length = i32.shl(i32.wrap(getLocal(elements)), i32.const(w.index))
+
+    let work: Code
+    if (name === 'MOVS') {
+      const one = w.store(getLocal(target!.place), w.load(getLocal(source!.place)))
+      work = repeat ? ifElse(many, memoryCopy(getLocal(target!.place), getLocal(source!.place), length), one) : one
+    } else if (name === 'STOS') {
+      const one = w.store(getLocal(target!.place), w.load(base, RAX))
+      work = repeat ? ifElse(many, fill(g, w, getLocal(target!.place), length), one) : one
+    } else if (name === 'LODS') {
+      work = w.storeSlot(base, w.load(getLocal(source!.place)), RAX)
+    } else {
+      const [setX, x] = g.keep(w.ops.type, name === 'CMPS' ? w.load(getLocal(source!.place)) : w.load(base, RAX))
+      const [setY, y] = g.keep(w.ops.type, w.load(getLocal(target!.place)))
+      const [setR, r] = g.keep(w.ops.type, w.ops.sub(x, y))
+      work = [setX, setY, setR, arithmeticFlagsOf(g, w, 'sub', x, y, r)]
+    }
+    const iteration: Code = [
+      source?.find ?? [],
+      target?.find ?? [],
+      setLocal(elements, i64.const(1)),
+      bulk,
+      work,
+      advance(source, RSI),
+      advance(target, RDI),
+    ]
+    const down = i32.and(i32.load(base, OFF_FLAGS_REST), i32.const(FLAG_DF))
+    const setStep = setLocal(step, select(down, i64.const(-w.bytes), i64.const(w.bytes)))
+    if (!repeat) return [setStep, iteration, finish]
+    const wanted = g.condition(repeat === 1 ? 4 : 5)
+    return [
+      setStep,
+      setLocal(count, readIndex(size, RCX)),
+      ifElse(i64.ne(getLocal(count), i64.const(0)), [
+        loop(again, [
+          iteration,
+          setLocal(count, i64.sub(getLocal(count), getLocal(elements))),
+          writeIndex(size, RCX, getLocal(count)),
+          // The first element of this turn was paid for.
+          setLocal(REMAINING, i32.sub(remaining, i32.sub(i32.wrap(getLocal(elements)), i32.const(1)))),
+          ifElse(i32.and(i64.ne(getLocal(count), i64.const(0)), compares ? wanted : i32.const(1)), [
+            ifElse(i32.leS(remaining, i32.const(0)), [
+              setLocal(RIP, i64.add(rip, i64.load16U(pc, g.at + UOP_IP))),
+              g.dispatch.tail('budget'),
+            ]),
+            setLocal(REMAINING, i32.sub(remaining, i32.const(1))),
+            branch(again),
+          ]),
+        ]),
+      ]),
+      finish,
+    ]
+  }
+  registry.define(kind, w.index, stringVariant(size, repeat), `${name}${w.bits}@${16 << size}r${repeat}`, build, true)
+}
+
+/** elements ← how many can go at once: all that rCX, the budget, both pages and both segments allow; 1 when going down or where order shows. */
+function bulkCount(
+  g: HandlerBuilder,
+  w: Width,
+  source: Side | undefined,
+  target: Side,
+  step: number,
+  count: number,
+  elements: number,
+): Code {
+  const n = getLocal(elements)
+  const atMost = (limit: Code): Code => {
+    const [set, value] = g.keep(I64, limit)
+    return [set, ifElse(i64.gtU(n, value), setLocal(elements, value))]
+  }
+  const toPageEnd = (side: Side): Code =>
+    i64.extendU(
+      i32.shrU(i32.sub(i32.const(4096), i32.and(i32.wrap(getLocal(side.linear)), i32.const(4095))), i32.const(w.index)),
+    )
+  const sides = source ? [source, target] : [target]
+  const limits: Code[] = [
+    setLocal(elements, getLocal(count)),
+    atMost(i64.add(i64.extendU(remaining), i64.const(1))),
+    sides.map((side) => atMost(toPageEnd(side))),
+    sides.map((side) => (side.room ? atMost(i64.shrU(side.room, i64.const(w.index))) : [])),
+  ]
+  if (source) {
+    const from = getLocal(source.place)
+    const to = getLocal(target.place)
+    const bytes = i32.shl(i32.wrap(n), i32.const(w.index))
+    // Ascending order shows when the target starts inside the source.
+    const overlap = i32.ltU(i32.sub(i32.sub(to, from), i32.const(1)), i32.sub(bytes, i32.const(1)))
+    // Filling the target's TLB entry may have evicted the source's: then every element takes both misses.
+    const evicted = i64.ne(
+      i64.load(
+        i32.add(tlbEntry(i32.wrap(getLocal(source.linear)), DTLB_ENTRIES), i32.load(base, OFF_TAG_SELECT)),
+        OFF_DTLB + TLB_TAG_SUPER_READ,
+      ),
+      i64.and(getLocal(source.linear), i64.const(-4096)),
+    )
+    limits.push(ifElse(i32.or(overlap, evicted), setLocal(elements, i64.const(1))))
+  }
+  return ifElse(i64.gtS(getLocal(step), i64.const(0)), limits)
+}
+
+/** Stores rAX over `length` bytes (not 0) at `place`. */
+function fill(g: HandlerBuilder, w: Width, place: Code, length: Code): Code {
+  if (w.index === 0) return memoryFill(place, i32.load8U(base, RAX), length)
+  const again = label()
+  const at = g.local(I32)
+  const end = g.local(I32)
+  const [setValue, value] = g.keep(w.ops.type, w.load(base, RAX))
+  return [
+    setValue,
+    setLocal(at, place),
+    setLocal(end, i32.add(place, length)),
+    loop(again, [
+      w.store(getLocal(at), value),
+      setLocal(at, i32.add(getLocal(at), i32.const(w.bytes))),
+      branchIf(again, i32.ltU(getLocal(at), getLocal(end))),
+    ]),
+  ]
+}
+
+/** Adds all handlers of this file. */
+export function defineStrings(registry: HandlerRegistry): void {
+  const kinds: readonly [Operation, number][] = [
+    ['MOVS', UOP.MOVS],
+    ['CMPS', UOP.CMPS],
+    ['STOS', UOP.STOS],
+    ['LODS', UOP.LODS],
+    ['SCAS', UOP.SCAS],
+  ]
+  for (const [name, kind] of kinds)
+    for (const w of WIDTHS)
+      for (let size = 0; size < 3; size++)
+        for (let repeat = 0; repeat < 3; repeat++) defineOne(registry, kind, name, w, size, repeat)
+}

@@ -1,0 +1,217 @@
+/** Turns the handlers into one WebAssembly module: functions that tail-call each other, or one loop around a `br_table`. */
+
+import { OFF_REMAINING, OFF_RIP } from '../cpu/layout.js'
+import { UOP_HANDLER } from '../cpu/uops.js'
+import {
+  BASE,
+  BLOCK_COUNT,
+  BLOCK_HEADER_SIZE,
+  base,
+  type Dispatch,
+  EXIT_BUDGET,
+  HANDLER_PARAMS,
+  HandlerBuilder,
+  PC,
+  pc,
+  REMAINING,
+  RIP,
+  remaining,
+  rip,
+  type Tail,
+} from './threaded-builder.js'
+import { defineFusions } from './threaded-fusion.js'
+import { defineControl, tailBody } from './threaded-handlers-control.js'
+import { defineInteger } from './threaded-handlers-integer.js'
+import { defineMemory } from './threaded-handlers-memory.js'
+import { defineMultiplication } from './threaded-handlers-multiply.js'
+import { defineStrings } from './threaded-handlers-string.js'
+import { HandlerRegistry } from './threaded-registry.js'
+import {
+  block,
+  branch,
+  branchTable,
+  type Code,
+  call,
+  getLocal,
+  I32,
+  I64,
+  i32,
+  i64,
+  ifElse,
+  type Label,
+  type Locals,
+  label,
+  loop,
+  ModuleBuilder,
+  ret,
+  returnCall,
+  returnCallIndirect,
+  setLocal,
+  unreachable,
+  type ValueType,
+} from './wasm-emitter.js'
+
+/** How handlers reach each other. */
+export type DispatchKind = 'tail-call' | 'br-table'
+
+/** What the module imports, besides `memory`. */
+export interface ThreadedImports {
+  /** A data access missed: bit 0 of `access` = write, the rest = size in bytes. 1 when the TLB entry is good now. */
+  fill(linearLow: number, linearHigh: number, access: number): number
+  /** Finishes the instruction whose last record is the HELPER at `record`. 1: leave WebAssembly. */
+  helper(record: number): number
+  /** Runs the instruction at RIP on the reference engine. 1: leave WebAssembly. */
+  step(): number
+}
+
+/** What it exports. */
+export interface ThreadedExports {
+  /** Runs from the block at `block`, which belongs to RIP, for the CPU block at `base`. Returns an EXIT_ reason. */
+  enter(base: number, block: number): number
+}
+
+type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step'>
+
+/** 'bail' uses 'jump', so it comes first: in the loop form a tail can only reach those around it. */
+const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link']
+
+/** All handlers, numbered. */
+export function makeRegistry(): HandlerRegistry {
+  const registry = new HandlerRegistry()
+  registry.named('BAIL', (g) => g.bail(), true)
+  registry.named('NOP', () => [], false)
+  defineInteger(registry)
+  defineMultiplication(registry)
+  defineMemory(registry)
+  defineControl(registry)
+  defineStrings(registry)
+  defineFusions(registry)
+  return registry
+}
+
+/** The module for `registry`, in binary form. */
+export function emitThreadedModule(registry: HandlerRegistry, kind: DispatchKind): Uint8Array<ArrayBuffer> {
+  const m = new ModuleBuilder()
+  const fill = m.importFunction('host', 'fill', [I32, I32, I32], [I32])
+  const helper = m.importFunction('host', 'helper', [I32], [I32])
+  const step = m.importFunction('host', 'step', [], [I32])
+  m.importMemory('host', 'memory', 1)
+  const miss = m.addFunction([I32, I64, I32], [I32], () => missBody(fill))
+  if (kind === 'tail-call') emitTailCalls(m, registry, { miss, helper, step })
+  else emitLoop(m, registry, { miss, helper, step })
+  return m.toBytes()
+}
+
+/** (CPU block, linear, access) → 1 when the entry is good. An access across pages is the reference engine's. */
+function missBody(fill: number): Code {
+  const linear = getLocal(1)
+  const last = i32.sub(i32.shrU(getLocal(2), i32.const(1)), i32.const(1))
+  return [
+    ifElse(i32.gtU(i32.add(i32.and(i32.wrap(linear), i32.const(4095)), last), i32.const(4095)), ret(i32.const(0))),
+    call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)),
+  ]
+}
+
+/** Body of `enter`, up to running the record at PC. */
+function entryBody(): Code {
+  return [
+    setLocal(RIP, i64.load(base, OFF_RIP)),
+    setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
+    ifElse(i32.ltS(remaining, i32.load(pc, BLOCK_COUNT)), ret(i32.const(EXIT_BUDGET))),
+    setLocal(REMAINING, i32.sub(remaining, i32.load(pc, BLOCK_COUNT))),
+    setLocal(PC, i32.add(pc, i32.const(BLOCK_HEADER_SIZE))),
+  ]
+}
+
+function emitTailCalls(m: ModuleBuilder, registry: HandlerRegistry, callees: Callees): void {
+  const type = m.type(HANDLER_PARAMS, [I32])
+  const tails = new Map<Tail, number>()
+  for (const tail of TAILS) tails.set(tail, m.declareFunction(HANDLER_PARAMS, [I32]))
+  const dispatchFor = (locals: Locals): Dispatch => ({
+    run: () => returnCallIndirect(type, i32.load16U(pc, UOP_HANDLER), pc, base, remaining, rip),
+    tail: (which) => returnCall(tails.get(which)!, pc, base, remaining, rip),
+    local: (t) => locals.add(t),
+    ...callees,
+  })
+  for (const tail of TAILS) {
+    m.defineFunction(tails.get(tail)!, HANDLER_PARAMS.length, (locals) => [
+      tailBody(tail, dispatchFor(locals)),
+      unreachable,
+    ])
+  }
+  m.setTable(
+    registry.handlers.map((handler) =>
+      m.addFunction(HANDLER_PARAMS, [I32], (locals) => {
+        const g = new HandlerBuilder(dispatchFor(locals))
+        const body = handler.body(g)
+        g.at = 0
+        return [body, handler.ends ? [] : g.next(handler.records), unreachable]
+      }),
+    ),
+  )
+  const enter = m.addFunction([I32, I32], [I32], (locals) => {
+    // The parameters come as (base, block); handlers want (pc, base, remaining, rip).
+    locals.add(I32)
+    locals.add(I64)
+    const swap = locals.add(I32)
+    return [
+      setLocal(swap, getLocal(0)),
+      setLocal(PC, getLocal(1)),
+      setLocal(BASE, getLocal(swap)),
+      entryBody(),
+      returnCallIndirect(type, i32.load16U(pc, UOP_HANDLER), pc, base, remaining, rip),
+      unreachable,
+    ]
+  })
+  m.exportFunction('enter', enter)
+}
+
+function emitLoop(m: ModuleBuilder, registry: HandlerRegistry, callees: Callees): void {
+  const enter = m.addFunction([I32, I32], [I32], (locals) => {
+    locals.add(I32)
+    locals.add(I64)
+    // Scratch locals are shared by all handlers.
+    const pools = new Map<ValueType, number[]>()
+    const used = new Map<ValueType, number>()
+    const local = (t: ValueType): number => {
+      const pool = pools.get(t) ?? []
+      pools.set(t, pool)
+      const n = used.get(t) ?? 0
+      used.set(t, n + 1)
+      if (n === pool.length) pool.push(locals.add(t))
+      return pool[n]!
+    }
+    const top = label()
+    const tails = new Map<Tail, Label>()
+    for (const tail of TAILS) tails.set(tail, label())
+    const dispatch: Dispatch = {
+      run: () => branch(top),
+      tail: (which) => branch(tails.get(which)!),
+      local,
+      ...callees,
+    }
+    const labels = registry.handlers.map(() => label())
+    let nest: Code = branchTable(i32.load16U(pc, UOP_HANDLER), labels, labels[0]!)
+    registry.handlers.forEach((handler, id) => {
+      used.clear()
+      const g = new HandlerBuilder(dispatch)
+      const body = handler.body(g)
+      g.at = 0
+      nest = [block(labels[id]!, nest), body, handler.ends ? [] : g.next(handler.records)]
+    })
+    for (const tail of TAILS) {
+      used.clear()
+      nest = [block(tails.get(tail)!, nest), tailBody(tail, dispatch)]
+    }
+    const swap = local(I32)
+    return [
+      setLocal(swap, getLocal(0)),
+      setLocal(PC, getLocal(1)),
+      setLocal(BASE, getLocal(swap)),
+      entryBody(),
+      loop(top, nest),
+      unreachable,
+    ]
+  })
+  m.exportFunction('enter', enter)
+}

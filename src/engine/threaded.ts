@@ -1,0 +1,248 @@
+/**
+ * The threaded engine: micro-op records, prepared once per basic block, run by WebAssembly that this package emits at load. Its handlers
+ * implement fast paths only; everything else leaves WebAssembly at an instruction boundary, and the host of the engine runs that one instruction
+ * with the reference engine.
+ */
+
+import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS, OFF_RIP, OFF_SEG, SEG_BASE, SEG_STRIDE } from '../cpu/layout.js'
+import type { CpuState } from '../cpu/state.js'
+import { UOP, UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_OP, UOP_SIZE } from '../cpu/uops.js'
+import { SEG_CS } from '../isa/instruction.js'
+import { BlockStore } from './block-store.js'
+import {
+  BLOCK_HEADER_SIZE,
+  EXIT_BUDGET,
+  EXIT_LINK,
+  EXIT_STOP,
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_SHIFT,
+  OFF_JUMP_CACHE,
+  OFF_LINK_SITE,
+} from './threaded-builder.js'
+import { ENTER_CS } from './threaded-handlers-control.js'
+import { type DispatchKind, emitThreadedModule, makeRegistry, type ThreadedExports } from './threaded-module.js'
+import type { HandlerRegistry } from './threaded-registry.js'
+import { HandlerSelector } from './threaded-select.js'
+
+/** What the engine asks of the processor it runs for. */
+export interface ThreadedHost {
+  /**
+   * Where in linear memory the first byte of the instruction at RIP is, with the instruction TLB's entry for it filled; −1 when the
+   * instruction must be run by {@link step}: it faults, is not in RAM or ROM, lies beyond CS, or has a breakpoint.
+   */
+  fetchPlace(): number
+  /**
+   * Writes the records of the basic block at `place` for the current mode to `at`, at most up to `end`, none of its instructions
+   * beyond the 4 KiB page, at most 255 instructions, and an END record where no branch ends it. From here on, writes
+   * to that page must come to {@link ThreadedEngine.invalidatePage}. Returns the number of records; 0 when the first instruction must be
+   * run by {@link step}.
+   */
+  lift(place: number, at: number, end: number): number
+  /** Instructions and bytes of the last lifted block. */
+  readonly liftedInstructions: number
+  readonly liftedBytes: number
+  /** Makes the data-TLB entry for a linear address good for a read or write. False: run the instruction by {@link step}. */
+  fill(linearLow: number, linearHigh: number, write: boolean): boolean
+  /**
+   * Finishes the instruction at RIP, whose last record is the HELPER at `record` and whose earlier ones have run: the helper's work or its
+   * fault, RIP, the remaining budget. False: the engine is to return to its caller.
+   */
+  helper(record: number): boolean
+  /** Runs one instruction or event delivery and takes it off the remaining budget. False: the engine is to return to its caller. */
+  step(): boolean
+}
+
+/** Counters for statistics and tests. */
+export interface ThreadedStatistics {
+  blocksLifted: number
+  blocksDropped: number
+  storeResets: number
+  /** Instructions that ran in the reference engine. */
+  steps: number
+  /** Times that WebAssembly was entered. */
+  entries: number
+}
+
+const modules = new Map<DispatchKind, WebAssembly.Module>()
+let sharedRegistry: HandlerRegistry | undefined
+
+/** The registry that all engines share: it depends on nothing. */
+function registryOnce(): HandlerRegistry {
+  sharedRegistry ??= makeRegistry()
+  return sharedRegistry
+}
+
+/** True when this host's WebAssembly has tail calls. */
+export function hasTailCalls(): boolean {
+  // (module (func return_call 0))
+  const probe = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 6, 1, 4, 0, 0x12, 0, 0x0b]
+  return WebAssembly.validate(Uint8Array.from(probe))
+}
+
+function moduleOnce(kind: DispatchKind): WebAssembly.Module {
+  let module = modules.get(kind)
+  if (!module) {
+    module = new WebAssembly.Module(emitThreadedModule(registryOnce(), kind))
+    modules.set(kind, module)
+  }
+  return module
+}
+
+/** Where an engine works. */
+export interface ThreadedOptions {
+  /** Holds the CPU block, the micro-op store and guest memory. */
+  readonly memory: WebAssembly.Memory
+  readonly state: CpuState
+  /** Start and size of the micro-op store, multiples of 64. */
+  readonly storeOffset: number
+  readonly storeSize: number
+  readonly host: ThreadedHost
+  /** Default: tail calls where the host has them. */
+  readonly dispatch?: DispatchKind
+}
+
+/** Records that one block may have; a block that would need more ends early. */
+const MAX_BLOCK_RECORDS = 4096
+
+export class ThreadedEngine {
+  readonly stats: ThreadedStatistics = { blocksLifted: 0, blocksDropped: 0, storeResets: 0, steps: 0, entries: 0 }
+  readonly store: BlockStore
+  private readonly s: CpuState
+  private readonly host: ThreadedHost
+  private readonly selector: HandlerSelector
+  private readonly enterCs: number
+  private readonly exports: ThreadedExports
+
+  constructor(options: ThreadedOptions) {
+    const { memory, state, host } = options
+    this.s = state
+    this.host = host
+    this.store = new BlockStore(memory.buffer, options.storeOffset, options.storeSize)
+    const registry = registryOnce()
+    this.selector = new HandlerSelector(registry, memory.buffer)
+    this.enterCs = registry.id(ENTER_CS)
+    const module = moduleOnce(options.dispatch ?? (hasTailCalls() ? 'tail-call' : 'br-table'))
+    const instance = new WebAssembly.Instance(module, {
+      host: {
+        memory,
+        fill: (low: number, high: number, access: number): number => (host.fill(low, high, (access & 1) !== 0) ? 1 : 0),
+        helper: (record: number): number => (host.helper(record) ? 0 : 1),
+        step: (): number => {
+          this.stats.steps++
+          return host.step() ? 0 : 1
+        },
+      },
+    })
+    this.exports = instance.exports as unknown as ThreadedExports
+    this.flushJumpCache()
+  }
+
+  /**
+   * Runs until the remaining budget in the state block is used up or the host wants to return. The state is at an instruction boundary
+   * before and after.
+   */
+  run(): void {
+    const { s, host, stats } = this
+    const base = s.base
+    const enter = this.exports.enter
+    while (s.remaining > 0) {
+      const block = this.findBlock()
+      if (block !== 0) {
+        stats.entries++
+        const reason = enter(base, block)
+        if (reason === EXIT_STOP) return
+        if (reason === EXIT_LINK) {
+          this.fillLink()
+          continue
+        }
+        if (reason !== EXIT_BUDGET) continue
+        if (s.remaining <= 0) return
+      }
+      stats.steps++
+      if (!host.step()) return
+    }
+  }
+
+  /** Forgets the blocks made from 4 KiB of linear memory. The one that runs, if any, ends with its current instruction. */
+  invalidatePage(page: number): void {
+    if (this.store.hasPage(page)) this.stats.blocksDropped += this.store.dropPage(page)
+  }
+
+  /** Forgets all blocks. Not while WebAssembly runs: a helper must use {@link invalidatePage}. */
+  invalidateAll(): void {
+    this.store.clear()
+    this.flushJumpCache()
+  }
+
+  /** Forgets where jumps went. Never needed for correctness after a TLB flush: every hit is checked against the instruction TLB. */
+  flushJumpCache(): void {
+    const from = this.s.base + OFF_JUMP_CACHE
+    this.s.u8.fill(0, from, from + (JUMP_CACHE_ENTRIES << JUMP_CACHE_SHIFT))
+  }
+
+  /** The block at RIP, lifted if need be, noted in the jump cache; 0 when there can be none. */
+  private findBlock(): number {
+    const place = this.host.fetchPlace()
+    if (place < 0) return 0
+    const block = this.blockAt(place)
+    if (block !== 0) this.noteJump(block)
+    return block
+  }
+
+  private blockAt(place: number): number {
+    const mode = this.s.mode
+    return this.store.find(place, mode) || this.liftBlock(place, mode)
+  }
+
+  private liftBlock(place: number, mode: number): number {
+    const { store, host } = this
+    if (store.next + BLOCK_HEADER_SIZE + MAX_BLOCK_RECORDS * UOP_SIZE > store.limit) {
+      this.invalidateAll()
+      this.stats.storeResets++
+    }
+    const flat = (mode & MODE_FLAT_CS) !== 0
+    const first = store.next + BLOCK_HEADER_SIZE
+    const at = flat ? first : first + UOP_SIZE
+    const end = Math.min(store.limit, at + (MAX_BLOCK_RECORDS - 1) * UOP_SIZE)
+    const records = host.lift(place, at, end)
+    if (records === 0) return 0
+    const instructions = host.liftedInstructions
+    this.selector.prepare(at, records, instructions, mode, place & 4095)
+    if (!flat) {
+      const { u8, u16 } = this.s
+      u8.fill(0, first, first + UOP_SIZE)
+      u16[(first + UOP_OP) >> 1] = UOP.CHECK_REL << 2
+      u16[(first + UOP_IP) >> 1] = 0
+      u8[first + UOP_INDEX] = instructions
+      u16[(first + UOP_HANDLER) >> 1] = this.enterCs
+    }
+    this.stats.blocksLifted++
+    return store.add(place, mode, flat ? records : records + 1, instructions, host.liftedBytes)
+  }
+
+  private noteJump(block: number): void {
+    const s = this.s
+    let low = s.i32[(s.base + OFF_RIP) >> 2]!
+    let high = s.i32[(s.base + OFF_RIP + 4) >> 2]!
+    if ((s.mode & MODE_FLAT_CS) === 0 && (s.mode & MODE_CODE_MASK) !== MODE_CODE64) {
+      low = (low + s.get32(OFF_SEG + SEG_CS * SEG_STRIDE + SEG_BASE)) | 0
+      high = 0
+    }
+    const entry = s.base + OFF_JUMP_CACHE + (((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) << JUMP_CACHE_SHIFT)
+    s.i32[entry >> 2] = low
+    s.i32[(entry + 4) >> 2] = high
+    s.i32[(entry + 8) >> 2] = block
+  }
+
+  /** Writes the block at RIP into the link that asked for it. */
+  private fillLink(): void {
+    const resets = this.stats.storeResets
+    const site = this.s.get32(OFF_LINK_SITE)
+    const place = this.host.fetchPlace()
+    if (place < 0) return
+    const block = this.blockAt(place)
+    // Making the block may have emptied the store, the link's own block included.
+    if (block === 0 || this.stats.storeResets !== resets) return
+    this.s.i32[site >> 2] = block
+  }
+}

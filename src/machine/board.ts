@@ -1,0 +1,357 @@
+/**
+ * The board: memory map, buses, interrupt controllers and devices of an i440FX PC, wired together. It knows the CPU only as something
+ * with an INT pin, so it can be read, and used, without one.
+ */
+
+import {
+  type BlockBackend,
+  type Clock,
+  type EventSink,
+  type IrqLine,
+  VirtkitError,
+} from '../contracts/index.js'
+import {
+  AcpiPm,
+  AtaController,
+  CmosRtc,
+  DebugConsole,
+  FW_CFG_MAX_CPUS,
+  FW_CFG_NB_CPUS,
+  FW_CFG_NOGRAPHIC,
+  FW_CFG_RAM_SIZE,
+  FloppyController,
+  FwCfg,
+  I440fxHost,
+  IdeFunction,
+  IsaDebugExit,
+  PAM_REGIONS,
+  PciBus,
+  type PciFunction,
+  Piix3Isa,
+  Pit8254,
+  PostCodePort,
+  Ps2Controller,
+  ResetControl,
+  type SmramControl,
+  SystemControlA,
+  SystemControlB,
+  Uart16550,
+  Vga,
+  VgaFunction,
+  WiredOr,
+} from '../devices/index.js'
+import { PicPair } from '../interrupts/index.js'
+import { DmaPair, PortBus } from '../io/index.js'
+import { type AddressSpace, type Overlay, PAGE_SIZE } from '../memory/index.js'
+import type { MemoryMapEntry } from './multiboot.js'
+
+/** RAM below 4 GiB ends here at the latest: the rest of the first 4 GiB belongs to devices. */
+export const LOW_RAM_LIMIT = 0xc0000000
+
+/** Where the board reports what leaves the machine. */
+export interface BoardEvents {
+  /** A byte left the first serial port. */
+  serialOut?(byte: number): void
+  /** A byte on debug port 0x402 (firmware log). */
+  firmwareLog?(byte: number): void
+  /** A byte on debug port 0xE9. */
+  debugOut?(byte: number): void
+  /** isa-debug-exit was written: the exit status, odd. */
+  exit?(status: number): void
+  powerOff?(): void
+  /** A reset line was pulsed. */
+  reset?(): void
+}
+
+export interface BoardOptions {
+  readonly space: AddressSpace
+  readonly clock: Clock
+  /** Bytes of RAM, a multiple of 1 MiB, at least 1 MiB. */
+  readonly memory: number
+  /** The CPU's INT pin. */
+  readonly int: IrqLine
+  readonly on: BoardEvents
+  readonly events?: EventSink
+  readonly bios?: Uint8Array
+  readonly vgaBios?: Uint8Array
+  readonly drives?: readonly (BlockBackend | undefined)[]
+  readonly floppy?: BlockBackend
+  /** Boot order for firmware: letters a (floppy), c (disk), d (CD). */
+  readonly bootOrder?: string
+  /** Milliseconds since 1970 UTC. */
+  readonly date?: number
+  /** Give the display a font at power-on, for guests that run without a video BIOS. */
+  readonly font: boolean
+}
+
+export class Board {
+  readonly space: AddressSpace
+  readonly ports: PortBus
+  readonly pic: PicPair
+  readonly dma: DmaPair
+  readonly pit: Pit8254
+  readonly rtc: CmosRtc
+  readonly uart: Uart16550
+  readonly ps2: Ps2Controller
+  readonly vga: Vga
+  readonly ata: AtaController
+  readonly floppy: FloppyController
+  readonly fwCfg: FwCfg
+  readonly pci: PciBus
+  readonly pm: AcpiPm
+  readonly postCode: PostCodePort
+  /** RAM and reserved ranges, as firmware would report them. */
+  readonly memoryMap: readonly MemoryMapEntry[]
+  private readonly systemA: SystemControlA
+  private readonly resetControl: ResetControl
+  private readonly vgaWindow: Overlay
+  private smram: SmramControl = { enabled: false, open: false, closed: false, locked: false }
+  private smm = false
+
+  constructor(options: BoardOptions) {
+    const { space, clock, memory, on } = options
+    if (!Number.isInteger(memory) || memory < 0x100000 || memory % 0x100000 !== 0) {
+      throw new VirtkitError('bad-argument', `memory is a multiple of 1 MiB and at least 1 MiB; got ${memory} bytes`)
+    }
+    this.space = space
+    const events = options.events === undefined ? {} : { events: options.events }
+    const low = Math.min(memory, LOW_RAM_LIMIT)
+    space.addRam(0, low)
+    if (memory > low) space.addRam(0x1_0000_0000, memory - low)
+    this.memoryMap = [
+      { base: 0, size: Math.min(0x9fc00, low), type: 1 },
+      { base: 0x9fc00, size: 0x400, type: 2 },
+      { base: 0xf0000, size: 0x10000, type: 2 },
+      { base: 0x100000, size: low - 0x100000, type: 1 },
+      ...(memory > low ? [{ base: 0x1_0000_0000, size: memory - low, type: 1 }] : []),
+    ]
+
+    this.ports = new PortBus(events)
+    this.pic = new PicPair({ int: options.int, ...events })
+    const shared = Array.from({ length: 16 }, (_, n) => new WiredOr(this.pic.line(n)))
+    const irq = (n: number): IrqLine => shared[n]!.input()
+    const reset = { reset: (): void => on.reset?.() }
+
+    this.dma = new DmaPair({ bus: space, ...events })
+    this.pit = new Pit8254({ clock, irq: irq(0) })
+    const systemB = new SystemControlB(this.pit)
+    this.rtc = new CmosRtc({ clock, irq: irq(8), ...(options.date === undefined ? {} : { date: options.date }) })
+    this.rtc.setMemorySize(low, memory - low)
+    this.uart = new Uart16550({
+      clock,
+      irq: irq(4),
+      instant: true,
+      lossless: true,
+      queueSize: 65536,
+      // Without firmware nobody programs the line: 8 data bits, 1 stop bit.
+      lineControl: 0x03,
+      sink: { byte: (byte) => on.serialOut?.(byte) },
+    })
+    const a20 = [true, false]
+    const setA20 = (source: number, enabled: boolean): void => {
+      a20[source] = enabled
+      space.a20 = a20[0]! || a20[1]!
+    }
+    this.ps2 = new Ps2Controller({
+      clock,
+      keyboardIrq: irq(1),
+      mouseIrq: irq(12),
+      reset,
+      onA20: (enabled) => setA20(0, enabled),
+    })
+    this.systemA = new SystemControlA({ reset, onA20: (enabled) => setA20(1, enabled) })
+    this.resetControl = new ResetControl(reset)
+    this.postCode = new PostCodePort()
+    this.pm = new AcpiPm({ clock, sci: irq(9), onPowerOff: () => on.powerOff?.() })
+
+    this.vga = new Vga({ clock, font: options.font })
+    this.vgaWindow = space.addOverlay({ base: 0xa0000, size: 0x20000, device: this.vga.window })
+
+    this.ata = new AtaController({ clock, primaryIrq: irq(14), secondaryIrq: irq(15) })
+    options.drives?.forEach((drive, n) => {
+      if (n > 3) throw new VirtkitError('bad-argument', 'a PC has four places for ATA disks')
+      if (drive) this.ata.attachDisk(n as 0, drive)
+    })
+    this.floppy = new FloppyController({
+      clock,
+      irq: irq(6),
+      fast: true,
+      dma: { setRequest: (level) => this.dma.setRequest(2, level) },
+    })
+    this.dma.connect(2, this.floppy)
+    if (options.floppy) this.floppy.insert(0, options.floppy)
+
+    this.fwCfg = new FwCfg(space)
+    this.describe(options, memory, low)
+
+    // PCI.
+    const place = this.portPlacer()
+    const piix3 = new Piix3Isa({ irqLines: Array.from({ length: 16 }, (_, n) => irq(n)) })
+    const host = new I440fxHost({
+      ramSize: Math.min(low, 0x40000000) & ~0x7fffff,
+      ...this.steering(options.bios),
+    })
+    this.pci = new PciBus({ router: piix3.router, resetControl: this.resetControl })
+    this.pci.add(0, 0, host)
+    this.pci.add(1, 0, piix3)
+    this.pci.add(1, 1, new IdeFunction({ controller: this.ata, memory: space, ports: place }))
+    this.pci.add(2, 0, this.displayFunction(options.vgaBios))
+
+    const ports = this.ports
+    ports.register(0x000, 16, this.dma.primaryPorts)
+    ports.register(0x020, 2, this.pic.master)
+    ports.register(0x040, 4, this.pit)
+    ports.register(0x060, 1, this.ps2.data)
+    ports.register(0x061, 1, systemB)
+    ports.register(0x064, 1, this.ps2.command)
+    ports.register(0x070, 2, this.rtc)
+    ports.register(0x080, 16, {
+      readPort: (offset, size) => this.dma.pages.readPort(offset, size),
+      writePort: (offset, size, value) => {
+        if (offset === 0) this.postCode.writePort(0, size, value)
+        this.dma.pages.writePort(offset, size, value)
+      },
+    })
+    ports.register(0x092, 1, this.systemA)
+    ports.register(0x0a0, 2, this.pic.slave)
+    ports.register(0x0c0, 32, this.dma.secondaryPorts)
+    ports.register(0x0e9, 1, new DebugConsole((byte) => on.debugOut?.(byte)))
+    ports.register(0x0f4, 1, new IsaDebugExit((status) => on.exit?.(status)), { sizes: [1, 2, 4] })
+    ports.register(0x170, 8, this.ata.secondary.commandBlock, { sizes: [1, 2, 4] })
+    ports.register(0x1f0, 8, this.ata.primary.commandBlock, { sizes: [1, 2, 4] })
+    ports.register(0x376, 1, this.ata.secondary.controlBlock)
+    ports.register(0x3b0, 48, this.vga, { sizes: [1, 2] })
+    ports.register(0x1ce, 3, this.vga.dispiPorts, { sizes: [1, 2] })
+    ports.register(0x3f0, 6, this.floppy)
+    ports.register(0x3f6, 1, this.ata.primary.controlBlock)
+    ports.register(0x3f7, 1, {
+      readPort: (_offset, size) => this.floppy.readPort(7, size),
+      writePort: (_offset, size, value) => this.floppy.writePort(7, size, value),
+    })
+    ports.register(0x3f8, 8, this.uart)
+    ports.register(0x402, 1, new DebugConsole((byte) => on.firmwareLog?.(byte)))
+    ports.register(0x4d0, 2, this.pic.elcr)
+    ports.register(0x510, 12, this.fwCfg, { sizes: [1, 2, 4] })
+    ports.register(0x600, 12, this.pm, { sizes: [1, 2, 4] })
+    ports.register(0xcf8, 8, this.pci, { sizes: [1, 2, 4] })
+  }
+
+  /** What firmware asks for: CMOS bytes and fw_cfg items. */
+  private describe(options: BoardOptions, memory: number, low: number): void {
+    const drives = options.drives ?? []
+    const letters = options.bootOrder ?? (options.floppy ? 'ac' : 'c')
+    const codes = [...letters].map((letter) => ({ a: 1, c: 2, d: 3 })[letter] ?? 0)
+    this.rtc.setCmos(0x3d, (codes[0] ?? 0) | ((codes[1] ?? 0) << 4))
+    this.rtc.setCmos(0x38, ((codes[2] ?? 0) << 4) | 1)
+    // Floppy type: 1.44 MB or 2.88 MB in drive A; equipment: floppy, PS/2 mouse, FPU.
+    this.rtc.setCmos(0x10, options.floppy ? (options.floppy.size > 1_474_560 ? 0x50 : 0x40) : 0)
+    this.rtc.setCmos(0x14, (options.floppy ? 0x01 : 0) | 0x06)
+    this.rtc.setCmos(0x12, (drives[0] ? 0xf0 : 0) | (drives[1] ? 0x0f : 0))
+    const fw = this.fwCfg
+    fw.addU64(FW_CFG_RAM_SIZE, memory)
+    fw.addU16(FW_CFG_NOGRAPHIC, 0)
+    fw.addU16(FW_CFG_NB_CPUS, 1)
+    fw.addU16(FW_CFG_MAX_CPUS, 1)
+    const above = memory - low
+    fw.addE820([
+      { address: 0, length: low, type: 1 },
+      ...(above > 0 ? [{ address: 0x1_0000_0000, length: above, type: 1 as const }] : []),
+    ])
+  }
+
+  /** ROM at the top of 4 GiB and, steered by PAM, below 1 MiB; SMRAM. */
+  private steering(bios: Uint8Array | undefined): ConstructorParameters<typeof I440fxHost>[0] & object {
+    const space = this.space
+    const low = new Uint8Array(0x40000).fill(0xff)
+    if (bios !== undefined) {
+      if (bios.length === 0 || bios.length > 0x1000000 || bios.length % PAGE_SIZE !== 0) {
+        throw new VirtkitError('bad-image', `firmware: a multiple of 4096 bytes up to 16 MiB was expected, got ${bios.length}`)
+      }
+      space.addRom(0x1_0000_0000 - bios.length, bios)
+      const visible = Math.min(bios.length, 0x20000)
+      low.set(bios.subarray(bios.length - visible), 0x40000 - visible)
+    }
+    const regions = PAM_REGIONS.map((region) =>
+      // Without firmware the area is plain RAM.
+      bios === undefined
+        ? undefined
+        : space.addOverlay({
+            base: region.base,
+            size: region.size,
+            rom: low.slice(region.base - 0xc0000, region.base - 0xc0000 + region.size),
+          }),
+    )
+    return {
+      onPam: (region, { read, write }) => regions[region.index]?.setEnabled({ read: !read, write: !write }),
+      onSmram: (control) => {
+        this.smram = control
+        this.showSmram()
+      },
+    }
+  }
+
+  /** The processor entered or left system-management mode. */
+  smmChanged(active: boolean): void {
+    this.smm = active
+    this.showSmram()
+  }
+
+  /** SMRAM lies under the VGA window: it shows while it is open, or in SMM while it is enabled. */
+  private showSmram(): void {
+    const visible = this.smram.enabled && (this.smram.open || this.smm)
+    this.vgaWindow.setEnabled({ read: !visible, write: !visible })
+  }
+
+  private portPlacer(): { place(base: number, count: number, device: never): void; remove(base: number, count: number): void } {
+    return {
+      place: (base, count, device) => this.ports.register(base, count, device, { sizes: [1, 2, 4] }),
+      remove: (base, count) => this.ports.remove(base, count),
+    }
+  }
+
+  private displayFunction(rom: Uint8Array | undefined): PciFunction {
+    const space = this.space
+    const placed = new Map<string, Overlay>()
+    const vga = this.vga
+    let romSize = 0
+    if (rom !== undefined) {
+      romSize = 2048
+      while (romSize < rom.length) romSize *= 2
+    }
+    const display: VgaFunction = new VgaFunction(
+      vga,
+      {
+        place: (window, base) => {
+          const contents =
+            window === 'framebuffer'
+              ? { size: vga.memory.length, device: vga.framebuffer }
+              : window === 'registers'
+                ? { size: 4096, device: display.mmio }
+                : { size: Math.max(romSize, PAGE_SIZE), rom: rom! }
+          placed.set(window, space.addOverlay({ base, ...contents }))
+        },
+        remove: (window) => {
+          placed.get(window)?.remove()
+          placed.delete(window)
+        },
+      },
+      romSize,
+    )
+    return display
+  }
+
+  /** A reset of the board, without memory and without the CPU. */
+  reset(): void {
+    this.pci.reset()
+    this.ps2.reset()
+    this.systemA.reset()
+    this.resetControl.reset()
+    this.uart.reset()
+    this.ata.reset()
+    this.floppy.reset()
+    this.fwCfg.reset()
+    this.vga.reset()
+    this.pm.reset()
+    this.rtc.reset()
+  }
+}

@@ -1,0 +1,374 @@
+/**
+ * A whole PC: one linear memory, a CPU, a board and a virtual clock, and the loop that runs them.
+ */
+
+import { type BlockBackend, type EventSink, VirtkitError } from '../contracts/index.js'
+import {
+  Cpu,
+  CPU_MEMORY_SIZE,
+  type CpuModel,
+  type EngineFactory,
+  type ExecutorFactory,
+  MODELS,
+  type ModelName,
+} from '../cpu/index.js'
+import { referenceExecutor, threadedEngine } from '../engine/index.js'
+import { FLAG_IF } from '../isa/index.js'
+import { AddressSpace } from '../memory/index.js'
+import { Board } from './board.js'
+import { loadMultiboot, type MultibootModule } from './multiboot.js'
+import { Screen } from './screen.js'
+import { SerialPort } from './serial-port.js'
+import { VirtualClock } from './virtual-clock.js'
+
+/** Name of an engine. */
+export type EngineName = 'reference' | 'threaded'
+
+const MIB = 0x100000
+/** Micro-op store of the threaded engine, in bytes. */
+const STORE_SIZE: number = 16 * MIB
+/** Instructions per turn of the asynchronous `run`: between turns the host breathes. */
+const TURN = 2_000_000
+
+export interface PcOptions {
+  /** Bytes of RAM, a multiple of 1 MiB. Default 64 MiB. */
+  readonly memory?: number
+  /** Default `x86-64-v2`. */
+  readonly cpu?: ModelName
+  /** Default `threaded` where WebAssembly exists, else `reference`. */
+  readonly engine?: EngineName
+  /** Firmware image, mapped at the top of 4 GiB and below 1 MiB. */
+  readonly bios?: Uint8Array
+  /** Option ROM of the display. */
+  readonly vgaBios?: Uint8Array
+  /** Disks: primary master, primary slave, secondary master, secondary slave. */
+  readonly drives?: readonly (BlockBackend | undefined)[]
+  readonly floppy?: BlockBackend
+  /** Letters a, c, d in the order in which firmware should try them. */
+  readonly bootOrder?: string
+  /** Date of the real-time clock at power-on, milliseconds since 1970 UTC. Default 2000-01-01. */
+  readonly date?: number
+  /** Virtual nanoseconds per instruction. Default 10. */
+  readonly nsPerInstruction?: number
+  readonly events?: EventSink
+  /** What a triple fault does: end the run (default), or reset as most boards do. */
+  readonly onTripleFault?: 'stop' | 'reset'
+}
+
+/** Why a run ended. */
+export type StopReason = 'power-off' | 'exit' | 'triple-fault' | 'halted' | 'budget' | 'aborted'
+
+export interface RunResult {
+  readonly reason: StopReason
+  /** With reason `exit`: the status that isa-debug-exit asked for, odd. */
+  readonly status?: number
+  /** Instructions retired by this call. */
+  readonly instructions: number
+}
+
+export interface RunOptions {
+  /** Ends the run at the next instruction boundary between turns, with reason `aborted`. */
+  readonly signal?: AbortSignal
+  /** At most this many instructions. Default: no limit. */
+  readonly instructions?: number
+  /** Called between turns; returning true ends the run with reason `budget`. */
+  readonly until?: () => boolean
+}
+
+export interface WaitOptions extends RunOptions {
+  /** Where to look. Default: both. */
+  readonly in?: 'screen' | 'serial'
+}
+
+interface GlobalWithImmediate {
+  setImmediate?: (callback: () => void) => unknown
+}
+
+/** Lets the host's event loop run once. */
+function breathe(): Promise<void> {
+  const immediate = (globalThis as GlobalWithImmediate).setImmediate
+  return new Promise((resolve) => {
+    if (immediate) immediate(() => resolve())
+    else setTimeout(resolve, 0)
+  })
+}
+
+export class Pc {
+  readonly cpu: Cpu
+  readonly board: Board
+  readonly clock: VirtualClock
+  readonly space: AddressSpace
+  readonly screen: Screen
+  /** The first serial port. */
+  readonly serial: SerialPort
+  /** What firmware wrote to port 0x402. */
+  readonly firmwareLog: SerialPort
+  /** What the guest wrote to port 0xE9. */
+  readonly debugPort: SerialPort
+  /** Resets so far. */
+  resets = 0
+  private readonly onTripleFault: 'stop' | 'reset'
+  private ending: { reason: StopReason; status?: number } | undefined
+  private resetRequested = false
+  private deadline = Number.POSITIVE_INFINITY
+  private running = false
+  private disposed = false
+
+  constructor(options: PcOptions = {}) {
+    const memory = options.memory ?? 64 * MIB
+    const model = pcModel(options.cpu ?? 'x86-64-v2')
+    const hasWasm = typeof WebAssembly === 'object'
+    const engine = options.engine ?? (hasWasm ? 'threaded' : 'reference')
+    if (engine !== 'reference' && engine !== 'threaded') {
+      throw new VirtkitError('bad-argument', `there is no engine '${String(engine)}': reference or threaded`)
+    }
+    if (!Number.isInteger(memory) || memory < MIB || memory % MIB !== 0) {
+      throw new VirtkitError('bad-argument', `memory is a multiple of 1 MiB and at least 1 MiB; got ${memory} bytes`)
+    }
+    const storeSize = engine === 'threaded' ? STORE_SIZE : 0
+    const reserved = align(4096 + CPU_MEMORY_SIZE + storeSize)
+    const romSize = align((options.bios?.length ?? 0) * 2 + (options.vgaBios?.length ?? 0) * 2 + 0x80000)
+    const total = Math.ceil((reserved + memory + romSize) / 65536)
+    if (total > 65536) {
+      throw new VirtkitError('bad-argument', `memory: at most ${Math.floor((65536 * 65536 - reserved - romSize) / MIB)} MiB fit`)
+    }
+    const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
+    this.space = new AddressSpace({ buffer, reserved })
+    this.serial = new SerialPort((bytes) => this.board.uart.receive(bytes))
+    this.firmwareLog = new SerialPort()
+    this.debugPort = new SerialPort()
+    this.onTripleFault = options.onTripleFault ?? 'stop'
+    this.clock = new VirtualClock({
+      nsPerInstruction: options.nsPerInstruction ?? 10,
+      instructions: () => this.cpu?.instructions ?? 0,
+    })
+    this.clock.onSchedule = (at) => {
+      if (at < this.deadline) this.cpu?.requestStop()
+    }
+    this.board = new Board({
+      space: this.space,
+      clock: this.clock,
+      memory,
+      int: { setLevel: () => this.cpu?.interruptChanged() },
+      font: options.bios === undefined,
+      on: {
+        serialOut: (byte) => this.serial.push(byte),
+        firmwareLog: (byte) => this.firmwareLog.push(byte),
+        debugOut: (byte) => this.debugPort.push(byte),
+        exit: (status) => this.end({ reason: 'exit', status }),
+        powerOff: () => this.end({ reason: 'power-off' }),
+        reset: () => {
+          this.resetRequested = true
+          this.cpu?.requestStop()
+        },
+      },
+      ...pick(options, ['events', 'bios', 'vgaBios', 'drives', 'floppy', 'bootOrder', 'date']),
+    })
+    this.screen = new Screen(this.board.vga)
+    const executor: ExecutorFactory = referenceExecutor
+    const factory: { engine: EngineFactory } | object = engine === 'threaded' ? { engine: threadedEngine } : {}
+    this.cpu = new Cpu({
+      space: this.space,
+      offset: 4096,
+      ports: this.board.ports,
+      interrupts: this.board.pic,
+      executor,
+      ...factory,
+      storeSize,
+      model,
+      tscPerInstruction: Math.max(1, Math.round(options.nsPerInstruction ?? 10)),
+      platform: { smmChanged: (active) => this.board.smmChanged(active) },
+      ...(wasmMemory === undefined ? {} : { wasmMemory }),
+      ...(options.events === undefined ? {} : { events: options.events }),
+    })
+  }
+
+  /** Instructions retired since power-on. */
+  get instructions(): number {
+    return this.cpu.instructions
+  }
+
+  /**
+   * Loads a Multiboot 1 kernel and its modules and points the CPU at it, as a boot loader would leave it. Throws `bad-image` for anything else.
+   */
+  loadMultiboot(
+    image: Uint8Array,
+    options: { readonly commandLine?: string; readonly modules?: readonly MultibootModule[] } = {},
+  ): void {
+    this.check()
+    const entry = loadMultiboot(this.space, image, { ...options, memoryMap: this.board.memoryMap })
+    const { s } = this.cpu
+    this.board.pic.initialise()
+    this.space.a20 = true
+    s.cr0 = (s.cr0 & ~0x80000000) | 0x11
+    for (let seg = 0; seg < 6; seg++) {
+      s.setSegment(seg, seg === 1 ? 8 : 16, 0, 0xffffffff, seg === 1 ? 0xc09b : 0xc093)
+    }
+    s.setReg32(0, entry.eax)
+    s.setReg32(3, entry.ebx)
+    s.flags = 2
+    s.rip = entry.entry
+    this.cpu.setCpl(0)
+    this.cpu.memory.configurePaging()
+    this.cpu.memory.flushAll()
+    this.cpu.updateMode()
+  }
+
+  /**
+   * Puts flat code at a physical address below 1 MiB and points the CPU at it in real mode, with all segments 0 and the stack below the code: what a
+   * boot sector finds. `address` is 0x7C00 by default.
+   */
+  loadFlat(code: Uint8Array, address = 0x7c00): void {
+    this.check()
+    if (!Number.isInteger(address) || address < 0 || address + code.length > 0xa0000) {
+      throw new VirtkitError('bad-range', `flat code of ${code.length} bytes does not fit at 0x${address.toString(16)}`)
+    }
+    this.space.writeBytes(address, code)
+    const { s } = this.cpu
+    this.board.pic.initialise()
+    for (let seg = 0; seg < 6; seg++) s.setSegment(seg, 0, 0, 0xffff, seg === 1 ? 0x9b : 0x93)
+    s.setReg32(4, address)
+    s.setReg32(2, 0x80)
+    s.rip = address
+    this.cpu.updateMode()
+  }
+
+  /** A hardware reset: every device and the CPU; memory keeps its contents. */
+  reset(): void {
+    this.check()
+    this.resets++
+    this.board.reset()
+    this.cpu.reset()
+  }
+
+  /** Asks a running machine to end with the given reason at the next instruction boundary. */
+  private end(ending: { reason: StopReason; status?: number }): void {
+    this.ending ??= ending
+    this.cpu?.requestStop()
+  }
+
+  private check(): void {
+    if (this.disposed) throw new VirtkitError('disposed', 'this machine was disposed of')
+  }
+
+  /**
+   * Runs at most `budget` instructions without giving the host a turn. Returns why it ended; `budget` when the instructions were used up.
+   */
+  runSync(budget: number): RunResult {
+    this.check()
+    if (!(budget > 0)) throw new VirtkitError('bad-argument', 'a run needs a positive number of instructions')
+    const { cpu, clock } = this
+    const start = cpu.instructions
+    const end = start + budget
+    this.ending = undefined
+    const finish = (reason: StopReason): RunResult => ({ reason, instructions: cpu.instructions - start })
+    while (cpu.instructions < end) {
+      clock.runDue()
+      if (this.resetRequested) {
+        this.resetRequested = false
+        this.reset()
+      }
+      if (this.ending !== undefined) {
+        const ending: { reason: StopReason; status?: number } = this.ending
+        this.ending = undefined
+        return { ...ending, instructions: cpu.instructions - start }
+      }
+      this.deadline = clock.nextDeadline
+      const slice = Math.min(end - cpu.instructions, Math.max(1, clock.instructionsToDeadline))
+      const stop = cpu.run(slice)
+      this.deadline = Number.POSITIVE_INFINITY
+      if (stop === 'shutdown') {
+        if (this.onTripleFault === 'stop') return finish('triple-fault')
+        this.reset()
+      } else if (stop === 'halted' && this.ending === undefined && !this.resetRequested) {
+        const next = clock.nextDeadline
+        if ((cpu.s.flagsRest & FLAG_IF) === 0 || next === Number.POSITIVE_INFINITY) return finish('halted')
+        clock.skipTo(next)
+      }
+    }
+    return finish('budget')
+  }
+
+  /**
+   * Runs until the guest ends it, the caller aborts, or the limit is reached, giving the host's event loop a turn every few million instructions.
+   */
+  async run(options: RunOptions = {}): Promise<RunResult> {
+    this.check()
+    if (this.running) throw new VirtkitError('busy', 'this machine is already running')
+    this.running = true
+    try {
+      let left = options.instructions ?? Number.POSITIVE_INFINITY
+      let total = 0
+      for (;;) {
+        if (options.signal?.aborted) return { reason: 'aborted', instructions: total }
+        const result = this.runSync(Math.min(left, TURN))
+        total += result.instructions
+        left -= result.instructions
+        if (result.reason !== 'budget') return { ...result, instructions: total }
+        if (left <= 0 || options.until?.()) return { reason: 'budget', instructions: total }
+        await breathe()
+        this.check()
+      }
+    } finally {
+      this.running = false
+    }
+  }
+
+  /**
+   * Runs until `text` appears on the screen or in the serial output. Throws `timeout` when the machine ends or the limit passes first.
+   */
+  async waitForText(text: string | RegExp, options: WaitOptions = {}): Promise<void> {
+    const found = (): boolean => {
+      const matches = (haystack: string): boolean => (typeof text === 'string' ? haystack.includes(text) : text.test(haystack))
+      if (options.in !== 'serial' && matches(this.screen.text().join('\n'))) return true
+      return options.in !== 'screen' && matches(this.serial.text)
+    }
+    if (found()) return
+    const result = await this.run({ ...options, until: () => found() || (options.until?.() ?? false) })
+    if (found()) return
+    if (result.reason === 'aborted') throw new VirtkitError('aborted', `aborted while waiting for ${String(text)}`)
+    throw new VirtkitError(
+      'timeout',
+      `${String(text)} did not appear within ${result.instructions} instructions (the run ended: ${result.reason})`,
+    )
+  }
+
+  /** Ends the machine's life: any further call throws `disposed`. A run in progress ends at its next turn. */
+  dispose(): void {
+    this.disposed = true
+  }
+}
+
+function align(bytes: number): number {
+  return Math.ceil(bytes / 65536) * 65536
+}
+
+/** The machine has no local APIC yet, so its CPU does not claim one. */
+function pcModel(name: ModelName): CpuModel {
+  const model = MODELS[name]
+  if (model === undefined) {
+    throw new VirtkitError('bad-argument', `there is no CPU model '${name}': ${Object.keys(MODELS).join(', ')}`)
+  }
+  const features = new Set(model.features)
+  features.delete('apic')
+  features.delete('x2apic')
+  return { ...model, features }
+}
+
+function allocate(pages: number, wasm: boolean): { buffer: ArrayBufferLike; wasmMemory: WebAssembly.Memory | undefined } {
+  try {
+    if (!wasm) return { buffer: new ArrayBuffer(pages * 65536), wasmMemory: undefined }
+    const wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages })
+    return { buffer: wasmMemory.buffer, wasmMemory }
+  } catch (cause) {
+    throw new VirtkitError('bad-argument', `the host cannot allocate ${Math.ceil(pages / 16)} MiB`, { cause })
+  }
+}
+
+/** The named options that are present. */
+function pick<T extends object, K extends keyof T>(from: T, keys: readonly K[]): { [P in K]?: NonNullable<T[P]> } {
+  const result: { [P in K]?: NonNullable<T[P]> } = {}
+  for (const key of keys) if (from[key] !== undefined) result[key] = from[key] as NonNullable<T[K]>
+  return result
+}
+

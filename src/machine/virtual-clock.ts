@@ -1,0 +1,158 @@
+/**
+ * Virtual time: a fixed number of nanoseconds per retired instruction, plus what was skipped while the processor was halted. Nothing here looks at
+ * the host's clock, so the same inputs give the same run.
+ */
+
+import { type Alarm, type Clock, VirtkitError } from '../contracts/index.js'
+
+class QueuedAlarm implements Alarm {
+  readonly deadline: number
+  /** Scheduling order, for equal deadlines. */
+  readonly order: number
+  /** Undefined once it ran or was cancelled. */
+  callback: (() => void) | undefined
+
+  constructor(deadline: number, order: number, callback: () => void) {
+    this.deadline = deadline
+    this.order = order
+    this.callback = callback
+  }
+
+  cancel(): void {
+    this.callback = undefined
+  }
+}
+
+/** Saved state: alarms belong to their devices, which schedule them again. */
+export interface VirtualClockState {
+  readonly version: 1
+  readonly now: number
+}
+
+export class VirtualClock implements Clock {
+  /** Nanoseconds per instruction. */
+  readonly nsPerInstruction: number
+  /** Called when an alarm is scheduled, with its deadline: whoever runs the CPU may have to stop earlier than planned. */
+  onSchedule: ((deadline: number) => void) | undefined = undefined
+  private readonly instructions: () => number
+  private baseTime = 0
+  private baseInstructions: number
+  private order = 0
+  /** A binary heap by (deadline, order). */
+  private readonly heap: QueuedAlarm[] = []
+
+  /** `instructions` tells how many instructions have retired so far; it must never decrease. */
+  constructor(options: { nsPerInstruction: number; instructions: () => number }) {
+    if (!(options.nsPerInstruction > 0)) throw new VirtkitError('bad-argument', 'nsPerInstruction must be positive')
+    this.nsPerInstruction = options.nsPerInstruction
+    this.instructions = options.instructions
+    this.baseInstructions = options.instructions()
+  }
+
+  now(): number {
+    return this.baseTime + (this.instructions() - this.baseInstructions) * this.nsPerInstruction
+  }
+
+  schedule(at: number, callback: () => void): Alarm {
+    if (Number.isNaN(at)) throw new VirtkitError('bad-argument', 'an alarm needs a time')
+    const alarm = new QueuedAlarm(at, this.order++, callback)
+    this.push(alarm)
+    this.onSchedule?.(at)
+    return alarm
+  }
+
+  /** Deadline of the next alarm, or Infinity. */
+  get nextDeadline(): number {
+    this.dropCancelled()
+    return this.heap[0]?.deadline ?? Number.POSITIVE_INFINITY
+  }
+
+  /** How many instructions may run before the next alarm is due: 0 if it is due now. */
+  get instructionsToDeadline(): number {
+    const wait = this.nextDeadline - this.now()
+    return wait <= 0 ? 0 : Math.ceil(wait / this.nsPerInstruction)
+  }
+
+  /** Runs what is due, in order; at most `limit` callbacks, so that a device that always asks again cannot hold the host. Returns how many ran. */
+  runDue(limit = 1000): number {
+    let count = 0
+    while (count < limit) {
+      this.dropCancelled()
+      const first = this.heap[0]
+      if (first === undefined || first.deadline > this.now()) break
+      this.pop()
+      const callback = first.callback
+      first.callback = undefined
+      count++
+      callback?.()
+    }
+    return count
+  }
+
+  /** Lets time pass while the processor is halted: to `time`, if that is later than now. */
+  skipTo(time: number): void {
+    const now = this.now()
+    if (time > now) {
+      this.baseTime = time
+      this.baseInstructions = this.instructions()
+    }
+  }
+
+  saveState(): VirtualClockState {
+    return { version: 1, now: this.now() }
+  }
+
+  /** Sets the time; alarms stay scheduled as they are, so devices load their state afterwards. */
+  loadState(state: VirtualClockState): void {
+    if (state.version !== 1 || !(state.now >= 0)) throw new VirtkitError('bad-state', 'not the state of a virtual clock')
+    this.heap.length = 0
+    this.baseTime = state.now
+    this.baseInstructions = this.instructions()
+  }
+
+  private dropCancelled(): void {
+    while (this.heap.length > 0 && this.heap[0]!.callback === undefined) this.pop()
+  }
+
+  private push(alarm: QueuedAlarm): void {
+    const heap = this.heap
+    // Cancelled alarms deep in the heap would pile up under a device that reschedules often.
+    if (heap.length > 1024) this.compact()
+    let i = heap.length
+    heap.push(alarm)
+    while (i > 0) {
+      const parent = (i - 1) >> 1
+      if (before(heap[parent]!, alarm)) break
+      heap[i] = heap[parent]!
+      i = parent
+    }
+    heap[i] = alarm
+  }
+
+  private compact(): void {
+    const live = this.heap.filter((alarm) => alarm.callback !== undefined)
+    live.sort((a, b) => a.deadline - b.deadline || a.order - b.order)
+    this.heap.length = 0
+    this.heap.push(...live)
+  }
+
+  private pop(): void {
+    const heap = this.heap
+    const last = heap.pop()!
+    if (heap.length === 0) return
+    let i = 0
+    for (;;) {
+      let child = 2 * i + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && before(heap[child + 1]!, heap[child]!)) child++
+      if (before(last, heap[child]!)) break
+      heap[i] = heap[child]!
+      i = child
+    }
+    heap[i] = last
+  }
+}
+
+function before(a: QueuedAlarm, b: QueuedAlarm): boolean {
+  return a.deadline !== b.deadline ? a.deadline < b.deadline : a.order < b.order
+}

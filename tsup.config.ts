@@ -1,0 +1,33 @@
+import { defineConfig } from 'tsup'
+
+/** One entry per folder of src/ that is a subpath of the package, the root, and the command. */
+const subpaths = [
+  'contracts',
+  'memory',
+  'mmu',
+  'isa',
+  'cpu',
+  'engine',
+  'interrupts',
+  'io',
+  'devices',
+  'machine',
+  'debug',
+  'node',
+]
+
+export default defineConfig({
+  entry: {
+    index: 'src/index.ts',
+    ...Object.fromEntries(subpaths.map((name) => [`${name}/index`, `src/${name}/index.ts`])),
+    'cli/main': 'src/cli/main.ts',
+  },
+  format: 'esm',
+  target: 'es2022',
+  platform: 'neutral',
+  external: [/^node:/, 'fast-png', 'fflate'],
+  dts: true,
+  splitting: true,
+  sourcemap: true,
+  clean: true,
+})
