@@ -9,7 +9,7 @@ export interface EventMap {
   'tlb': { readonly action: 'hit' | 'miss' | 'fill' | 'evict' | 'flush'; readonly page: number; readonly frame?: number }
   /** A step of the 8259 or APIC sequence: request, INT, INTA, service, end of interrupt. */
   'pic': { readonly chip: string; readonly action: string; readonly line?: number; readonly vector?: number; readonly irr: number; readonly isr: number; readonly imr: number }
-  /** The CPU delivers an interrupt or exception. */
+  /** The CPU delivers an interrupt or exception; `ip` is the address that will be saved. */
   'interrupt': { readonly vector: number; readonly kind: 'external' | 'software' | 'exception' | 'nmi'; readonly errorCode?: number; readonly ip: number }
   /** A port access. */
   'port': { readonly direction: 'in' | 'out'; readonly port: number; readonly size: number; readonly value: number }
@@ -17,6 +17,8 @@ export interface EventMap {
   'dma': { readonly chip: string; readonly channel: number; readonly action: string; readonly address?: number; readonly count?: number }
   /** An instruction is about to run. */
   'instruction': { readonly ip: number; readonly linear: number; readonly text?: string }
+  /** A data access of an instruction, at its linear address. */
+  'memory': { readonly direction: 'read' | 'write'; readonly linear: number; readonly size: number }
 }
 
 /** The name of an event. */

@@ -232,6 +232,7 @@ export function movToDebug(cpu: CpuCore, a: number, b: number, c: number): void 
     if (hi !== 0) raiseGp(0)
     s.setDr(n, n === 6 ? legalizeDr6(lo) : legalizeDr7(lo))
   } else s.setDr(n, number64(lo, hi))
+  cpu.updateMode()
   cpu.interruptEngine()
 }
 
@@ -298,9 +299,4 @@ export function invpcid(cpu: CpuCore, a: number, b: number, c: number): void {
     default:
       cpu.mem.flushNonGlobal()
   }
-}
-
-/** Helper XGETBV, XSETBV and others that CR4.OSXSAVE enables: nothing is enabled while the model has no XSAVE. */
-export function requireOsxsave(cpu: CpuCore): void {
-  if ((cpu.s.cr4 & CR4_OSXSAVE) === 0) raiseUd()
 }

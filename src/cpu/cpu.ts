@@ -42,6 +42,9 @@ import { CpuState } from './state.js'
 /** Bytes of linear memory that a CPU needs besides RAM, without a micro-op store for compiled engines. */
 export const CPU_MEMORY_SIZE: number = CPU_BLOCK_SIZE + FRONTEND_SIZE
 
+/** DR6: the trap is a single step. */
+const DR6_BS = 0x4000
+
 /** What a CPU is built from. */
 export interface CpuOptions {
   /** Guest-physical memory. Its buffer must hold, from `offset` on, {@link CPU_MEMORY_SIZE} bytes for the CPU and `storeSize` for the engine. */
@@ -119,7 +122,6 @@ export class Cpu implements EngineHost {
   private smiPending = false
   private initPending = false
   private stopRequested = false
-  private intRaised = false
   private tscOffset = 0n
   private readonly tscRate: bigint
   private readonly executor: Executor
@@ -206,8 +208,7 @@ export class Cpu implements EngineHost {
 
   /** The interrupt controller's INT wire changed: have a look before the next instruction. */
   interruptChanged(): void {
-    this.intRaised = this.interrupts.pending
-    if (this.intRaised) this.attention = true
+    if (this.interrupts.pending) this.attention = true
   }
 
   /** Makes `run` return at the next instruction boundary. */
@@ -384,31 +385,42 @@ export class Cpu implements EngineHost {
 
   /** See EngineHost. */
   step(): void {
-    const s = this.s
     this.stats.stepped++
-    const before = s.flagsRest
     try {
       if (this.stepping && this.instructionBreakpoint()) return
       const f = this.frontend
       f.fetch()
-      const start = s.rip
-      this.nextRip = this.advance(start, f.length)
-      if (before & FLAG_RF) s.flagsRest = before & ~FLAG_RF
-      this.executor.execute(f.recordsAt, f.recordsEnd)
-      s.rip = this.nextRip
-      this.retired++
-      // An instruction that began under TF traps when it is done, unless an event delivery took its place.
-      if (before & FLAG_TF && (s.flagsRest & FLAG_TF || !this.frontend.isInterrupt)) this.pendingDebug |= 0x4000
-      if (this.pendingDebug !== 0 || this.stepping || this.halted || this.shutdown) this.attention = true
-      if (this.intRaised || this.interrupts.pending) this.lookAtInterrupts()
+      this.execute(f.recordsAt, f.recordsEnd, f.length, f.isInterrupt)
     } catch (error) {
       if (!isThrownFault(error)) throw this.deviceFailed(error)
       this.fault(error)
     }
   }
 
-  private lookAtInterrupts(): void {
-    if (this.s.flagsRest & FLAG_IF) this.attention = true
+  /** See EngineHost. */
+  finish(at: number, end: number, length: number): void {
+    this.stats.stepped++
+    try {
+      // Engines run whole blocks only while TF is clear, where it does not matter what kind of instruction this is.
+      this.execute(at, end, length, false)
+    } catch (error) {
+      if (!isThrownFault(error)) throw this.deviceFailed(error)
+      this.fault(error)
+    }
+  }
+
+  private execute(at: number, end: number, length: number, isInterrupt: boolean): void {
+    const s = this.s
+    const before = s.flagsRest
+    this.nextRip = this.advance(s.rip, length)
+    if (before & FLAG_RF) s.flagsRest = before & ~FLAG_RF
+    this.executor.execute(at, end)
+    s.rip = this.nextRip
+    this.retired++
+    // An instruction that began under TF traps when it is done, unless an event delivery took its place.
+    if (before & FLAG_TF && !isInterrupt) this.pendingDebug |= DR6_BS
+    if (this.pendingDebug !== 0 || this.stepping || this.halted || this.shutdown) this.attention = true
+    else if (s.flagsRest & FLAG_IF && this.interrupts.pending) this.attention = true
   }
 
   private advance(rip: number, length: number): number {

@@ -44,18 +44,6 @@ export function anyBreakpoint(dr7: number): boolean {
   return (dr7 & DR7_ENABLES) !== 0
 }
 
-/** Whether an enabled breakpoint of `dr7` watches data (or, with CR4.DE, ports). */
-export function anyDataBreakpoint(dr7: number): boolean {
-  for (let n = 0; n < 4; n++) if (enabled(dr7, n) && condition(dr7, n) !== DR7_RW_EXECUTE) return true
-  return false
-}
-
-/** Whether an enabled breakpoint of `dr7` watches instruction fetches. */
-export function anyInstructionBreakpoint(dr7: number): boolean {
-  for (let n = 0; n < 4; n++) if (enabled(dr7, n) && condition(dr7, n) === DR7_RW_EXECUTE) return true
-  return false
-}
-
 function enabled(dr7: number, n: number): boolean {
   return ((dr7 >>> (n * 2)) & 3) !== 0
 }

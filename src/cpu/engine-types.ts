@@ -23,6 +23,8 @@ export interface EngineHost extends CpuCore {
   readonly attention: boolean
   /** Runs the instruction at `s.rip` on the reference engine, delivers its fault if it raises one, and counts it. */
   step(): void
+  /** As {@link step}, for the instruction of `length` bytes at `s.rip` of which the records from `at` to `end` are still to run. */
+  finish(at: number, end: number, length: number): void
   /** Adds instructions that the engine retired by itself. */
   retire(count: number): void
 }

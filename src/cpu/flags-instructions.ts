@@ -41,7 +41,7 @@ export function writeFlags(cpu: CpuCore, value: number, mask: number): void {
   const before = s.flags
   const after = legalizeFlags(cpu, (before & ~(mask | FLAG_RF)) | (value & mask))
   s.flags = after
-  if ((before ^ after) & (FLAG_VM | FLAG_AC)) cpu.updateMode()
+  if ((before ^ after) & (FLAG_VM | FLAG_AC | FLAG_TF)) cpu.updateMode()
   if ((before ^ after) & (FLAG_TF | FLAG_IF)) cpu.interruptEngine()
 }
 

@@ -40,7 +40,10 @@ const tss = new Descriptor()
 export function iret(cpu: CpuCore, size: number): void {
   const s = cpu.s
   // Also when the instruction faults (SDM Vol. 3A, "Handling Multiple NMIs").
-  cpu.nmiBlocked = false
+  if (cpu.nmiBlocked) {
+    cpu.nmiBlocked = false
+    cpu.interruptEngine()
+  }
   if ((s.cr0 & 1) === 0) iretReal(cpu, size)
   else if (s.v86) iretFromV86(cpu, size)
   else if (s.flagsRest & FLAG_NT) iretTask(cpu)

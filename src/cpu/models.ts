@@ -4,8 +4,6 @@
  * 8086 Family User's Manual; 80286 and 80386 Programmer's Reference Manuals.
  */
 
-import { ROWS } from '../isa/table.js'
-
 /** Names of the models, oldest first. */
 export const MODEL_NAMES = ['8086', '80286', '80386', '80486', 'pentium', 'core2', 'x86-64-v2'] as const
 
@@ -275,32 +273,4 @@ export function cpuSignature(model: CpuModel): number {
   return (
     (extendedFamily << 20) | (extendedModel << 16) | (family << 8) | ((model.model & 15) << 4) | (model.stepping & 15)
   )
-}
-
-const GENERATIONS: Readonly<Record<string, number>> = {
-  '8086': 0,
-  '186': 1,
-  '286': 2,
-  '386': 3,
-  '486': 4,
-  pentium: 5,
-  p6: 6,
-}
-
-const NEWEST: readonly Feature[] = ['p6', 'pentium', '486', '386', '286', '186', '8086']
-
-function generationOf(model: CpuModel): number {
-  return GENERATIONS[NEWEST.find((name) => model.features.has(name)) ?? '8086']!
-}
-
-/** Whether `model` has row number `row` of the instruction table; where it has not, the instruction raises #UD. */
-export function modelHasRow(model: CpuModel, row: number): boolean {
-  const { feature, until } = ROWS[row]!
-  if (until !== '' && generationOf(model) > (GENERATIONS[until] ?? 99)) return false
-  return feature === '8086' || model.features.has(feature as Feature)
-}
-
-/** Whether `model` has `feature`. */
-export function hasFeature(model: CpuModel, feature: Feature): boolean {
-  return model.features.has(feature)
 }

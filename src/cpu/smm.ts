@@ -30,6 +30,8 @@ export const SMM32_EFLAGS = 0x7ff4
 export const SMM32_EIP = 0x7ff0
 /** EDI; ESI EBP ESP EBX EDX ECX EAX follow downwards. */
 export const SMM32_EDI = 0x7fec
+/** EAX, the last of the eight. */
+export const SMM32_EAX = 0x7fd0
 export const SMM32_DR6 = 0x7fcc
 export const SMM32_DR7 = 0x7fc8
 export const SMM32_TR = 0x7fc4

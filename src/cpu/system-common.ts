@@ -284,6 +284,7 @@ export class StackWriter {
   private attr = 0
   private user = false
   private code = 0
+  private current = false
 
   /** The stack that SS:rSP names; pushes at the current privilege. */
   startCurrent(cpu: CpuCore): void {
@@ -297,6 +298,7 @@ export class StackWriter {
       cpu.cpl === 3,
       0,
     )
+    this.current = true
   }
   /** Any stack. `errorCode` goes with a #SS; `mask` as in {@link stackMask}. */
   start(
@@ -315,6 +317,7 @@ export class StackWriter {
     this.mask = mask
     this.user = user
     this.code = errorCode
+    this.current = false
   }
 
   private within(offset: number, size: number): boolean {
@@ -343,21 +346,21 @@ export class StackWriter {
   }
 
   /** Pushes the low `size` bytes of `hi:lo`. */
-  pushHalves(cpu: CpuCore, value: number, hi: number, size: number): void {
+  pushHalves(cpu: CpuCore, lo: number, hi: number, size: number): void {
     const offset = wrapStack(this.pointer - size, this.mask)
-    const ok = this.within(offset, size)
-    if (!ok && cpu.model.offsetWraps) {
-      cpu.mem.setLin8(this.base + offset, value & 0xff, this.user)
-      cpu.mem.setLin8(this.base + ((offset + 1) & 0xffff), (value >> 8) & 0xff, this.user)
-      this.pointer = offset
-      return
+    if (this.current) {
+      // An ordinary access: data breakpoints and alignment checks see it.
+      if (size === 2) cpu.mem.write16(SEG_SS, offset, lo & 0xffff)
+      else if (size === 4) cpu.mem.write32(SEG_SS, offset, lo)
+      else cpu.mem.write64(SEG_SS, offset, lo, hi)
+    } else {
+      if (!this.within(offset, size)) raiseWithCode(VECTOR_SS, this.code)
+      // 64-bit code ignores the base of SS.
+      const linear = this.mask === 0 ? offset : linearAddress(cpu, this.base + offset)
+      if (size === 2) cpu.mem.setLin16(linear, lo & 0xffff, this.user)
+      else if (size === 4) cpu.mem.setLin32(linear, lo, this.user)
+      else cpu.mem.setLin64(linear, lo, hi, this.user)
     }
-    if (!ok) raiseWithCode(VECTOR_SS, this.code)
-    // 64-bit code ignores the base of SS.
-    const linear = this.mask === 0 ? offset : linearAddress(cpu, this.base + offset)
-    if (size === 2) cpu.mem.setLin16(linear, value & 0xffff, this.user)
-    else if (size === 4) cpu.mem.setLin32(linear, value, this.user)
-    else cpu.mem.setLin64(linear, value, hi, this.user)
     this.pointer = offset
   }
 }

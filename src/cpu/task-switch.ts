@@ -222,8 +222,3 @@ function loadTaskSegments(cpu: CpuCore, ldt: number, v86: boolean): void {
 export function taskLink(cpu: CpuCore): number {
   return cpu.mem.lin16(linearAddress(cpu, cpu.s.segBase(SEG_TR) + TSS32_LINK))
 }
-
-/** Whether TR holds a usable TSS. */
-export function hasTask(cpu: CpuCore): boolean {
-  return (cpu.s.segAttr(SEG_TR) & (ATTR_P | SEG_UNUSABLE)) === ATTR_P
-}

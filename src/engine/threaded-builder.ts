@@ -78,7 +78,9 @@ export const BLOCK_PAGE_NEXT = 28
 export const OFF_LINK_SITE: number = OFF_ENGINE
 /** The jump cache: entries of i64 linear address, i32 block (0 = empty), i32 unused. */
 export const OFF_JUMP_CACHE: number = OFF_ENGINE + 0x40
-export const JUMP_CACHE_ENTRIES = 4096
+export const JUMP_CACHE_BITS = 12
+/** An address's entry: the top bits of its low half times this. Plain low bits would make functions at page starts collide. */
+export const JUMP_CACHE_MULTIPLIER = 0x9e3779b1
 export const JUMP_CACHE_SHIFT = 4
 
 /** Why the loop was left. */

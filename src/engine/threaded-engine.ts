@@ -16,18 +16,12 @@ const TWO32 = 4294967296
 /** A store below this size is not worth having. */
 const SMALLEST_STORE = 0x80000
 
-/** What a host may offer on top: finishing an instruction from its HELPER record on, without fetching it again. */
-interface FinishingHost extends EngineHost {
-  /** As `step`, for the instruction of `length` bytes at `s.rip` of which the records `at` to `end` are still to run. */
-  finish?(at: number, end: number, length: number): void
-}
-
 /** Fits the engine to a CPU: fetches, lifts, steps, and keeps the instruction count exact. */
 export class ThreadedCpuEngine implements Engine, ThreadedHost {
   readonly name = 'threaded'
   liftedInstructions = 0
   liftedBytes = 0
-  private readonly cpu: FinishingHost
+  private readonly cpu: EngineHost
   private readonly engine: ThreadedEngine
   /** The remaining budget up to which `cpu` knows what was retired. */
   private accounted = 0
@@ -122,8 +116,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
   helper(record: number): boolean {
     const { cpu } = this
     this.account()
-    if (cpu.finish) cpu.finish(record, record + UOP_SIZE, cpu.s.u8[record + UOP_LENGTH]!)
-    else cpu.step()
+    cpu.finish(record, record + UOP_SIZE, cpu.s.u8[record + UOP_LENGTH]!)
     return this.stepped()
   }
 

@@ -32,7 +32,8 @@ import {
   EXIT_STOP,
   gpr,
   type HandlerBuilder,
-  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_BITS,
+  JUMP_CACHE_MULTIPLIER,
   JUMP_CACHE_SHIFT,
   OFF_JUMP_CACHE,
   PC,
@@ -209,14 +210,9 @@ function defineSpecial(registry: HandlerRegistry): void {
   registry.named(
     ENTER_CS,
     (g) => {
-      const [set, last] = g.keep(
-        I64,
-        i64.sub(i64.add(rip, i64.load32U(pc, BLOCK_BYTES - BLOCK_HEADER_SIZE)), i64.const(1)),
-      )
-      const code16 = i32.eq(
-        i32.and(i32.load(pc, BLOCK_MODE - BLOCK_HEADER_SIZE), i32.const(MODE_CODE_MASK)),
-        i32.const(MODE_CODE16),
-      )
+      const header = i32.sub(pc, i32.const(BLOCK_HEADER_SIZE))
+      const [set, last] = g.keep(I64, i64.sub(i64.add(rip, i64.load32U(header, BLOCK_BYTES)), i64.const(1)))
+      const code16 = i32.eq(i32.and(i32.load(header, BLOCK_MODE), i32.const(MODE_CODE_MASK)), i32.const(MODE_CODE16))
       return [set, g.bailIf(exceedsCs(last)), g.bailIf(i32.and(code16, i64.gtU(last, i64.const(0xffff))))]
     },
     false,
@@ -390,7 +386,7 @@ function jumpThroughCache(dispatch: Dispatch, leave: (reason: number) => Code): 
       i32.add(
         base,
         i32.shl(
-          i32.and(i32.xor(getLocal(low), i32.shrU(getLocal(low), i32.const(12))), i32.const(JUMP_CACHE_ENTRIES - 1)),
+          i32.shrU(i32.mul(getLocal(low), i32.const(JUMP_CACHE_MULTIPLIER)), i32.const(32 - JUMP_CACHE_BITS)),
           i32.const(JUMP_CACHE_SHIFT),
         ),
       ),

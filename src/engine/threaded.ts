@@ -14,7 +14,8 @@ import {
   EXIT_BUDGET,
   EXIT_LINK,
   EXIT_STOP,
-  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_BITS,
+  JUMP_CACHE_MULTIPLIER,
   JUMP_CACHE_SHIFT,
   OFF_JUMP_CACHE,
   OFF_LINK_SITE,
@@ -177,7 +178,7 @@ export class ThreadedEngine {
   /** Forgets where jumps went. Never needed for correctness after a TLB flush: every hit is checked against the instruction TLB. */
   flushJumpCache(): void {
     const from = this.s.base + OFF_JUMP_CACHE
-    this.s.u8.fill(0, from, from + (JUMP_CACHE_ENTRIES << JUMP_CACHE_SHIFT))
+    this.s.u8.fill(0, from, from + (1 << (JUMP_CACHE_BITS + JUMP_CACHE_SHIFT)))
   }
 
   /** The block at RIP, lifted if need be, noted in the jump cache; 0 when there can be none. */
@@ -228,7 +229,8 @@ export class ThreadedEngine {
       low = (low + s.get32(OFF_SEG + SEG_CS * SEG_STRIDE + SEG_BASE)) | 0
       high = 0
     }
-    const entry = s.base + OFF_JUMP_CACHE + (((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) << JUMP_CACHE_SHIFT)
+    const index = Math.imul(low, JUMP_CACHE_MULTIPLIER) >>> (32 - JUMP_CACHE_BITS)
+    const entry = s.base + OFF_JUMP_CACHE + (index << JUMP_CACHE_SHIFT)
     s.i32[entry >> 2] = low
     s.i32[(entry + 4) >> 2] = high
     s.i32[(entry + 8) >> 2] = block

@@ -132,7 +132,7 @@ export function returnCall(func: number, ...args: readonly Code[]): Code {
 export function returnCallIndirect(type: number, index: Code, ...args: readonly Code[]): Code {
   return [args, index, 0x13, unsignedLeb(type), 0]
 }
-/** condition ≠ 0 ? a : b; all three are evaluated. */
+/** condition ≠ 0 ? a : b; all three are evaluated: a, b, then the condition. */
 export function select(condition: Code, a: Code, b: Code): Code {
   return [a, b, condition, 0x1b]
 }
@@ -162,11 +162,15 @@ export function setGlobal(index: number, value: Code): Code {
 export type Load = (address: Code, offset?: number) => Code
 export type Store = (address: Code, value: Code, offset?: number) => Code
 
+function memoryOffset(offset: number): readonly number[] {
+  if (offset < 0) throw new RangeError('memory offsets are unsigned')
+  return unsignedLeb(offset)
+}
 function loadOp(opcode: number): Load {
-  return (address, offset = 0) => [address, opcode, 0, unsignedLeb(offset)]
+  return (address, offset = 0) => [address, opcode, 0, memoryOffset(offset)]
 }
 function storeOp(opcode: number): Store {
-  return (address, value, offset = 0) => [address, value, opcode, 0, unsignedLeb(offset)]
+  return (address, value, offset = 0) => [address, value, opcode, 0, memoryOffset(offset)]
 }
 export function memoryCopy(target: Code, source: Code, length: Code): Code {
   return [target, source, length, 0xfc, 10, 0, 0]
@@ -345,34 +349,61 @@ export class ByteSink {
   }
 }
 
-/** Appends the bytes of `code` to `out`. `scopes` holds the labels around it, innermost last. */
-export function flatten(code: Code, out: ByteSink, scopes: (Label | undefined)[] = []): void {
-  if (typeof code === 'number') {
-    out.push(code)
-  } else if (Array.isArray(code)) {
-    for (let i = 0; i < code.length; i++) flatten(code[i] as Code, out, scopes)
-  } else if ((code as BlockCode | BranchCode).kind === 'block') {
-    const { opcode, target, condition, body, otherwise } = code as BlockCode
-    flatten(condition, out, scopes)
-    out.push(opcode)
-    out.push(0x40)
-    scopes.push(target)
-    flatten(body, out, scopes)
-    if (otherwise !== undefined) {
+/** Work that {@link flatten} still has to do besides code: the brackets of a block. */
+interface Bracket {
+  readonly kind: 'open' | 'else' | 'close'
+  readonly block: BlockCode
+}
+
+/** Appends the bytes of `code` to `out`. Without recursion: a dispatch loop nests thousands of blocks. */
+export function flatten(code: Code, out: ByteSink): void {
+  const scopes: (Label | undefined)[] = []
+  const pending: (Code | Bracket)[] = [code]
+  for (;;) {
+    const item = pending.pop()
+    if (item === undefined) return
+    if (typeof item === 'number') {
+      out.push(item)
+    } else if (Array.isArray(item)) {
+      for (let i = item.length - 1; i >= 0; i--) pending.push(item[i] as Code)
+    } else {
+      flattenNode(item as BlockCode | BranchCode | Bracket, out, scopes, pending)
+    }
+  }
+}
+
+function flattenNode(
+  node: BlockCode | BranchCode | Bracket,
+  out: ByteSink,
+  scopes: (Label | undefined)[],
+  pending: (Code | Bracket)[],
+): void {
+  switch (node.kind) {
+    case 'block':
+      pending.push({ kind: 'close', block: node })
+      if (node.otherwise !== undefined) pending.push(node.otherwise, { kind: 'else', block: node })
+      pending.push(node.body, { kind: 'open', block: node }, node.condition)
+      return
+    case 'open':
+      out.push(node.block.opcode)
+      out.push(0x40)
+      scopes.push(node.block.target)
+      return
+    case 'else':
       out.push(0x05)
-      flatten(otherwise, out, scopes)
-    }
-    scopes.pop()
-    out.push(0x0b)
-  } else {
-    const { opcode, targets } = code as BranchCode
-    out.push(opcode)
-    if (opcode === 0x0e) out.append(unsignedLeb(targets.length - 1))
-    for (const target of targets) {
-      const at = scopes.lastIndexOf(target)
-      if (at < 0) throw new RangeError('a branch to a label that is not around it')
-      out.append(unsignedLeb(scopes.length - 1 - at))
-    }
+      return
+    case 'close':
+      scopes.pop()
+      out.push(0x0b)
+      return
+    case 'branch':
+      out.push(node.opcode)
+      if (node.opcode === 0x0e) out.append(unsignedLeb(node.targets.length - 1))
+      for (const target of node.targets) {
+        const at = scopes.lastIndexOf(target)
+        if (at < 0) throw new RangeError('a branch to a label that is not around it')
+        out.append(unsignedLeb(scopes.length - 1 - at))
+      }
   }
 }
 

@@ -70,7 +70,7 @@ export function fits(n: bigint, size: number): boolean {
 
 function dispBytes(operand: MemoryOperand, value: Value, full: 2 | 4, canOmit: boolean, wide: boolean): 0 | 1 | 2 | 4 {
   if (operand.dispSize === 1) return 1
-  if (operand.dispSize > 1 || value.reloc !== 0 || wide) return full
+  if (operand.dispSize > 1 || value.reloc !== 0 || value.unknown || wide) return full
   const n = BigInt.asIntN(full * 8, value.n)
   if (n === 0n && canOmit) return 0
   return n >= -128n && n <= 127n ? 1 : full

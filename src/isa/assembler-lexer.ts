@@ -7,12 +7,12 @@
 export class AssemblyFault extends Error {}
 
 /** Kind of a {@link Token}. */
-export type TokenKind = 'name' | 'number' | 'float' | 'string' | 'punct'
+type TokenKind = 'name' | 'number' | 'float' | 'string' | 'punct'
 
 /** One word of a source line. */
 export interface Token {
   readonly kind: TokenKind
-  /** Name as written (without an escaping `$`), operator text, or the content of a string. */
+  /** Name as written (without an escaping `$`), operator text, or the content of a string, one character per byte. */
   readonly text: string
   /** Value of a number. */
   readonly value: bigint
@@ -55,7 +55,7 @@ function fromDigits(digits: string, radix: number): bigint | undefined {
 }
 
 /** The value of a number as NASM spells them: 10, 0x1f, 1fh, 0b101, 101b, 17o, 17q, 0d10, 1_000. */
-export function parseNumber(text: string): bigint | undefined {
+function parseNumber(text: string): bigint | undefined {
   const word = text.toLowerCase().replaceAll('_', '')
   const prefixed = word[0] === '0' ? RADIX_PREFIX[word[1] ?? ''] : undefined
   if (prefixed !== undefined && word.length > 2) {
@@ -88,7 +88,9 @@ function backquoted(line: string, start: number): { text: string; end: number } 
     const c = line[i]!
     if (c === '`') return { text, end: i + 1 }
     if (c !== '\\') {
-      text += c
+      const whole = String.fromCodePoint(line.codePointAt(i)!)
+      text += utf8(whole)
+      i += whole.length - 1
       continue
     }
     const rest = line.slice(i + 1)
@@ -106,6 +108,13 @@ function backquoted(line: string, start: number): { text: string; end: number } 
     }
   }
   return undefined
+}
+
+/** Text as UTF-8, one character per byte. */
+function utf8(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: this is what ASCII is
+  if (/^[\x00-\x7f]*$/.test(text)) return text
+  return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join('')
 }
 
 function token(kind: TokenKind, text: string, spaced: boolean, value = 0n, escaped = false): Token {
@@ -131,13 +140,13 @@ export function tokenize(line: string): Token[] {
     } else if (c === "'" || c === '"') {
       const end = line.indexOf(c, at + 1)
       if (end < 0) throw new AssemblyFault(`string without its closing ${c}`)
-      push(token('string', line.slice(at + 1, end), spaced), end + 1)
+      push(token('string', utf8(line.slice(at + 1, end)), spaced), end + 1)
     } else if (c === '`') {
       const string = backquoted(line, at + 1)
       if (!string) throw new AssemblyFault('string without its closing `')
       push(token('string', string.text, spaced), string.end)
     } else if (c >= '0' && c <= '9') {
-      pushNumber(c)
+      pushNumber()
     } else if (c === '$') {
       pushDollar()
     } else if (NAME_START.test(c)) {
@@ -158,7 +167,7 @@ export function tokenize(line: string): Token[] {
   }
   return tokens
 
-  function pushNumber(_first: string): void {
+  function pushNumber(): void {
     NUMBER.lastIndex = at
     let text = NUMBER.exec(line)![0]
     if (/^[0-9][0-9_.]*e$/i.test(text) && !/^0x/i.test(text)) {
@@ -188,20 +197,9 @@ export function tokenize(line: string): Token[] {
   }
 }
 
-/** The bytes of a string token: UTF-8 for text beyond ASCII in '…' and "…", one byte per character in back quotes. */
+/** The bytes of a string token. */
 export function stringBytes(text: string): number[] {
-  const bytes: number[] = []
-  for (let i = 0; i < text.length; i++) {
-    const code = text.codePointAt(i)!
-    if (code < 0x100) bytes.push(code)
-    else if (code < 0x800) bytes.push(0xc0 | (code >> 6), 0x80 | (code & 63))
-    else if (code < 0x10000) bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63))
-    else {
-      bytes.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63))
-      i++
-    }
-  }
-  return bytes
+  return Array.from(text, (c) => c.charCodeAt(0))
 }
 
 /** Reads a token list from left to right. */

@@ -6,7 +6,7 @@ import { REGISTERS, type Register } from './assembler-registers.js'
 import { OPERAND } from './instruction.js'
 
 /** Operand size keywords and their bytes. */
-export const SIZE_WORDS: ReadonlyMap<string, number> = new Map([
+const SIZE_WORDS: ReadonlyMap<string, number> = new Map([
   ['byte', 1],
   ['word', 2],
   ['dword', 4],
@@ -16,7 +16,7 @@ export const SIZE_WORDS: ReadonlyMap<string, number> = new Map([
 ])
 
 /** Register operand. */
-export interface RegisterOperand {
+interface RegisterOperand {
   readonly kind: 'register'
   readonly register: Register
 }
@@ -46,7 +46,7 @@ export interface ImmediateOperand {
 }
 
 /** Far pointer `selector:offset`. */
-export interface FarOperand {
+interface FarOperand {
   readonly kind: 'far'
   readonly selector: Expression
   readonly offset: Expression

@@ -1,7 +1,7 @@
 /**
- * The preprocessor: `%define`, `%xdefine`, `%undef`, `%assign`, `%macro`, `%imacro`, `%unmacro`, `%rep`, `%exitrep`, `%rotate`,
- * `%include`, `%error` and the family of `%if`. It turns the source into plain lines of tokens. Expansion is bounded:
- * in depth, in lines, and in the size of a line.
+ * The preprocessor: `%define`, `%xdefine`, `%undef`, `%assign`, `%macro`, `%imacro`, `%unmacro`, `%rep`, `%exitrep`,
+ * `%rotate`, `%include`, `%error` and the family of `%if`. It turns the source into plain lines of tokens. Expansion is
+ * bounded: in depth, in lines, and in the size of a line.
  */
 
 import { constant, evaluate, parseExpression, type Scope, UNKNOWN } from './assembler-expression.js'

@@ -38,8 +38,10 @@ export interface RowContext {
   missed(rank: number, message: string): undefined
 }
 
-/** How close a row came that did not fit; the closest one explains the failure. This one: the operands are of other kinds. */
-export const MISS_TYPE = 1
+// How close a row came that did not fit: the closest one explains the failure.
+
+/** The operands are of other kinds. */
+const MISS_TYPE = 1
 /** The kinds fit, the sizes do not or are missing. */
 export const MISS_SIZE = 2
 /** Everything fits but a value. */
@@ -305,7 +307,8 @@ export class RowEncoding {
 
   private placeSigned(value: Value, source: ImmediateOperand): Problem | undefined {
     const byte = source.size === 1
-    if (!byte && (source.strict || value.reloc !== 0 || this.job.wide)) return MISMATCH
+    // An unknown value counts as a big one, as in NASM.
+    if (!byte && (source.strict || value.reloc !== 0 || value.unknown || this.job.wide)) return MISMATCH
     if (source.size > 1) {
       if (source.size !== this.opSize && !(this.opSize === 8 && source.size === 4)) return MISMATCH
       if (this.row.mnemonic === 'push') this.pinned = true

@@ -2,6 +2,10 @@
  * The assembler: NASM's syntax, one flat image, the instruction table of this library as its only source of
  * encodings. Sizes that depend on one another (jumps, displacements, immediates) are settled by repeating the pass
  * over all statements until no symbol moves.
+ *
+ * Differences from NASM: values and addresses that do not fit are errors, not warnings; a lone word is an unknown
+ * mnemonic, not a label; `[rel number]` is RIP-relative; a 64-bit destination of `mov r, sreg` and `sldt` keeps its
+ * REX.W; short jumps of 16- and 32-bit code may wrap around the end of the code segment; there are no sections.
  */
 
 import { VirtkitError } from '../contracts/index.js'
@@ -58,8 +62,10 @@ const MAX_PASSES = 64
 const MAX_REPORTED = 20
 /** Total times that statement bodies may be encoded anew in one pass. */
 const MAX_STEPS = 4_000_000
-/** From this pass on a statement never becomes shorter, so that the passes come to an end. */
+/** After this pass a statement never becomes shorter, so that the passes come to an end. */
 const GROWING_PASS = 12
+/** After this one everything that may vary takes its longest form: enough of chains where each jump moves the next. */
+const WIDE_PASS = 48
 
 const ZERO: Value = constant(0n)
 
@@ -69,14 +75,16 @@ interface Item {
   readonly variable: boolean
   /** Bytes that cannot change. */
   fixed: readonly number[] | undefined
-  /** Bytes of the last pass. */
+  /** Bytes and address of the last pass. */
   length: number
+  address: bigint
 }
 
 /**
  * Assembles a source text.
  *
- * @throws VirtkitError `bad-syntax` with the first twenty faults, each with its line; `bad-argument` for options out of range.
+ * @throws VirtkitError `bad-syntax` with the first twenty faults, each with its line; `bad-argument` for options out
+ * of range.
  */
 export function assemble(source: string, options: AssembleOptions = {}): AssemblyResult {
   const { org = 0, bits = 16 } = options
@@ -108,12 +116,14 @@ class Assembly {
   private size = 0
   private steps = 0
   private pass = 0
-  private sawUnknown = false
   private faults: AssemblyDiagnostic[] = []
   private listing: { line: SourceLine; address: number; from: number; to: number }[] = []
   /** Location counter of an `absolute` section, or undefined in the image. */
   private absolute: bigint | undefined
   private here: Value = UNKNOWN
+  /** How far the current statement has moved since the last pass. */
+  private drift = 0n
+  private moved = false
 
   constructor(source: string, options: AssembleOptions, org: number, bits: number) {
     this.origin = BigInt(org)
@@ -156,10 +166,12 @@ class Assembly {
   }))(this)
 
   private lookup(name: string): Value {
-    const value = this.current.get(name) ?? this.previous.get(name)
+    const value = this.current.get(name)
     if (value) return value
+    const before = this.previous.get(name)
+    // A label further on will move as far as this place has moved since the last pass.
+    if (before) return before.reloc === 0 || this.drift === 0n ? before : { ...before, n: before.n + this.drift }
     if (this.pass > 1) throw new AssemblyFault(`undefined symbol '${name}'`)
-    this.sawUnknown = true
     return UNKNOWN
   }
 
@@ -190,7 +202,14 @@ class Assembly {
       this.origin = value
       return
     }
-    this.items.push({ statement, source, variable: isVariableStatement(statement), fixed: undefined, length: -1 })
+    this.items.push({
+      statement,
+      source,
+      variable: isVariableStatement(statement),
+      fixed: undefined,
+      length: -1,
+      address: 0n,
+    })
   }
 
   private keepConstant(name: string, expression: Expression): void {
@@ -251,9 +270,9 @@ class Assembly {
     return { bytes, origin: Number(this.origin), symbols, listing }
   }
 
+  /** Nothing moved, neither a symbol nor a statement: what this pass wrote is consistent. */
   private isSettled(): boolean {
-    if (this.sawUnknown || this.current.size !== this.previous.size) return this.pass > 1 && this.sameSymbols()
-    return this.sameSymbols()
+    return this.pass > 1 && !this.moved && this.sameSymbols()
   }
 
   private sameSymbols(): boolean {
@@ -265,13 +284,16 @@ class Assembly {
   private runPass(): void {
     this.size = 0
     this.steps = 0
-    this.sawUnknown = false
+    this.moved = false
     this.faults = []
     this.listing = []
     this.absolute = undefined
     for (const item of this.items) {
       const from = this.size
       const at = this.address()
+      this.drift = this.pass === 1 || this.absolute !== undefined ? 0n : at - item.address
+      if (this.drift !== 0n) this.moved = true
+      item.address = at
       this.here = { n: at, reloc: this.absolute === undefined ? 1 : 0, unknown: false }
       try {
         this.place(item)
@@ -394,7 +416,7 @@ class Assembly {
   private encode(instruction: SourceInstruction, item: Item | undefined): readonly number[] {
     const operands = instruction.operands.map((source) => this.bind(source))
     const at = this.address()
-    let bytes = encodeInstruction(instruction, operands, at, false)
+    let bytes = encodeInstruction(instruction, operands, at, this.pass > WIDE_PASS)
     if (item) {
       if (this.pass > GROWING_PASS && bytes.length < item.length) {
         bytes = encodeInstruction(instruction, operands, at, true)

@@ -224,10 +224,7 @@ export class Board {
     ports.register(0x1ce, 3, this.vga.dispiPorts, { sizes: [1, 2] })
     ports.register(0x3f0, 6, this.floppy)
     ports.register(0x3f6, 1, this.ata.primary.controlBlock)
-    ports.register(0x3f7, 1, {
-      readPort: (_offset, size) => this.floppy.readPort(7, size),
-      writePort: (_offset, size, value) => this.floppy.writePort(7, size, value),
-    })
+    ports.register(0x3f7, 1, this.floppy.changePort)
     ports.register(0x3f8, 8, this.uart)
     ports.register(0x402, 1, new DebugConsole((byte) => on.firmwareLog?.(byte)))
     ports.register(0x4d0, 2, this.pic.elcr)
@@ -338,6 +335,12 @@ export class Board {
       romSize,
     )
     return display
+  }
+
+  /** What firmware would have done when a guest is started without any: interrupt controllers at their PC/AT vectors, DMA cascade open. */
+  initialise(): void {
+    this.pic.initialise()
+    this.dma.initialise()
   }
 
   /** A reset of the board, without memory and without the CPU. */

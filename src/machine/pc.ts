@@ -198,7 +198,7 @@ export class Pc {
     this.check()
     const entry = loadMultiboot(this.space, image, { ...options, memoryMap: this.board.memoryMap })
     const { s } = this.cpu
-    this.board.pic.initialise()
+    this.board.initialise()
     this.space.a20 = true
     s.cr0 = (s.cr0 & ~0x80000000) | 0x11
     for (let seg = 0; seg < 6; seg++) {
@@ -225,7 +225,7 @@ export class Pc {
     }
     this.space.writeBytes(address, code)
     const { s } = this.cpu
-    this.board.pic.initialise()
+    this.board.initialise()
     for (let seg = 0; seg < 6; seg++) s.setSegment(seg, 0, 0, 0xffff, seg === 1 ? 0x9b : 0x93)
     s.setReg32(4, address)
     s.setReg32(2, 0x80)

@@ -1,18 +1,25 @@
 import { describe, expect, it } from 'vitest'
+import { Vga } from '../../src/devices/vga.js'
 import { VGA_FONT_HEIGHT, vgaFont } from '../../src/devices/vga-font.js'
 import { VGA_MODE_3 } from '../../src/devices/vga-modes.js'
-import { Vga } from '../../src/devices/vga.js'
 import { ManualClock } from '../manual-clock.js'
 import { MODES, out, outAttribute, outIndexed, setColor, setMode } from './vga-tools.js'
 
 const SMALL = 0x40000
+const FONT = vgaFont()
 
-/** The pixel at (x, y) as 0xRRGGBB. */
-function pixel(vga: Vga, x: number, y: number): number {
+/** The picture now, as a function that gives the pixel at (x, y) as 0xRRGGBB. */
+function picture(vga: Vga): (x: number, y: number) => number {
   const { width, data } = vga.render()
-  const at = (y * width + x) * 4
-  expect(data[at + 3]).toBe(0xff)
-  return (data[at]! << 16) | (data[at + 1]! << 8) | data[at + 2]!
+  return (x, y) => {
+    const at = (y * width + x) * 4
+    expect(data[at + 3]).toBe(0xff)
+    return (data[at]! << 16) | (data[at + 1]! << 8) | data[at + 2]!
+  }
+}
+
+function pixel(vga: Vga, x: number, y: number): number {
+  return picture(vga)(x, y)
 }
 
 /** A VGA whose DAC shows each index `i` as red `i`, so that pixels tell their index: 6 bits widened to 8. */
@@ -38,21 +45,22 @@ function write(vga: Vga, offset: number, ...bytes: number[]): void {
 describe('VGA text', () => {
   it('shows character, colours and the ninth dot', () => {
     const vga = indexed(VGA_MODE_3)
-    vga.loadFont(vgaFont())
+    vga.loadFont(FONT)
     // Character 0xC4 is a horizontal line through row 7; attribute: bright yellow on blue.
     write(vga, 0x18000, 0xc4, 0x1e, 0x41, 0x1e)
     outIndexed(vga, 0x3d4, 0x0a, 0x20)
     expect(vga.render()).toMatchObject({ width: 720, height: 400 })
+    const at = picture(vga)
     for (let x = 0; x < 9; x++) {
-      expect(pixel(vga, x, 7)).toBe(shown(0x3e))
-      expect(pixel(vga, x, 6)).toBe(shown(0x01))
+      expect(at(x, 7)).toBe(shown(0x3e))
+      expect(at(x, 6)).toBe(shown(0x01))
     }
     // For other characters the ninth dot is background.
-    for (let y = 0; y < 16; y++) expect(pixel(vga, 17, y)).toBe(shown(0x01))
+    for (let y = 0; y < 16; y++) expect(at(17, y)).toBe(shown(0x01))
     for (let y = 0; y < 16; y++) {
       for (let x = 0; x < 8; x++) {
-        const set = (vgaFont()[0x41 * VGA_FONT_HEIGHT + y]! >> (7 - x)) & 1
-        expect(pixel(vga, 9 + x, y)).toBe(shown(set ? 0x3e : 0x01))
+        const set = (FONT[0x41 * VGA_FONT_HEIGHT + y]! >> (7 - x)) & 1
+        expect(at(9 + x, y)).toBe(shown(set ? 0x3e : 0x01))
       }
     }
     // Without line graphics enabled the ninth dot is background everywhere.
@@ -83,9 +91,10 @@ describe('VGA text', () => {
     const clock = new ManualClock()
     const vga = new Vga({ memory: new Uint8Array(SMALL), clock, font: true })
     outIndexed(vga, 0x3d4, 0x0f, 82)
+    const at = picture(vga)
     for (let y = 0; y < 16; y++) {
-      expect(pixel(vga, 2 * 9 + 4, 16 + y)).toBe(y === 13 || y === 14 ? 0xaaaaaa : 0)
-      expect(pixel(vga, 3 * 9, 16 + y)).toBe(0)
+      expect(at(2 * 9 + 4, 16 + y)).toBe(y === 13 || y === 14 ? 0xaaaaaa : 0)
+      expect(at(3 * 9, 16 + y)).toBe(0)
     }
     expect(vga.textCells()!.cursor).toEqual({ column: 2, row: 1 })
     clock.advance((8.5 * 100 * 9 * 449 * 1000) / 28.322)
@@ -121,7 +130,7 @@ describe('VGA text', () => {
   it('doubles the dots of 40 columns', () => {
     const vga = indexed(MODES.text40)
     outIndexed(vga, 0x3d4, 0x0a, 0x20)
-    vga.loadFont(vgaFont())
+    vga.loadFont(FONT)
     write(vga, 0x18000 + 39 * 2, 0xdb, 0x05)
     expect(vga.render()).toMatchObject({ width: 720, height: 400 })
     expect(vga.mode).toMatchObject({ kind: 'text', columns: 40, rows: 25, pixelWidth: 2, pixelHeight: 1 })
@@ -138,7 +147,12 @@ describe('VGA text', () => {
     put(0, 'status')
     put(80, 'first')
     put(160, 'second \x01\xe0')
-    expect(vga.textScreen().slice(0, 3).map((row) => row.trimEnd())).toEqual(['status', 'first', 'second ☺α'])
+    expect(
+      vga
+        .textScreen()
+        .slice(0, 3)
+        .map((row) => row.trimEnd()),
+    ).toEqual(['status', 'first', 'second ☺α'])
     expect(vga.textScreen()).toHaveLength(25)
     expect(vga.textScreen().every((row) => row.length === 80)).toBe(true)
     outIndexed(vga, 0x3d4, 0x0d, 80)
@@ -164,7 +178,8 @@ describe('VGA graphics', () => {
       for (let dot = 0; dot < 8; dot++) byte |= (((dot + 8) >> plane) & 1) << (7 - dot)
       write(vga, 3 * 80 + 1, byte)
     }
-    for (let dot = 0; dot < 8; dot++) expect(pixel(vga, 8 + dot, 3)).toBe(shown(dot + 8))
+    const at = picture(vga)
+    for (let dot = 0; dot < 8; dot++) expect(at(8 + dot, 3)).toBe(shown(dot + 8))
     expect(pixel(vga, 16, 3)).toBe(shown(0))
     expect(vga.textScreen()).toEqual([])
     expect(vga.textCells()).toBeUndefined()
@@ -226,8 +241,9 @@ describe('VGA graphics', () => {
     write(vga, 0x18000 + 0x2000, 0b10_00_00_00)
     write(vga, 0x18000 + 80, 0b01_00_00_00)
     const dots = [0, 1, 2, 3, 3, 0]
+    const at = picture(vga)
     dots.forEach((color, x) => {
-      for (const dx of [0, 1]) for (const y of [0, 1]) expect(pixel(vga, 2 * x + dx, y)).toBe(shown(color))
+      for (const dx of [0, 1]) for (const y of [0, 1]) expect(at(2 * x + dx, y)).toBe(shown(color))
     })
     expect([1, 2, 3, 4, 5, 6].map((y) => pixel(vga, 0, y))).toEqual([0, 2, 2, 1, 1, 0].map(shown))
   })

@@ -1,6 +1,7 @@
+import { expect } from 'vitest'
+import type { Vga, VgaState } from '../../src/devices/vga.js'
 import type { VgaModeRegisters } from '../../src/devices/vga-modes.js'
 import { VGA_PORT_BASE } from '../../src/devices/vga-registers.js'
-import type { Vga } from '../../src/devices/vga.js'
 
 export function out(vga: Vga, port: number, value: number): void {
   vga.writePort(port - VGA_PORT_BASE, 1, value)
@@ -111,3 +112,17 @@ export const MODES = {
     attribute: [...IDENTITY, 0x41, 0x00, 0x0f, 0x00, 0x00],
   },
 } satisfies Record<string, VgaModeRegisters>
+
+/** Expects two saved states to be the same; large arrays are compared as a whole, which is much faster. */
+export function expectSameState(actual: VgaState, expected: VgaState): void {
+  expect({ ...actual, memory: undefined }).toEqual({ ...expected, memory: undefined })
+  expect(Buffer.compare(actual.memory, expected.memory)).toBe(0)
+}
+
+/** Expects two VGAs to show the same picture. */
+export function expectSamePicture(actual: Vga, expected: Vga): void {
+  const [a, b] = [actual.render(), expected.render()]
+  expect([a.width, a.height]).toEqual([b.width, b.height])
+  const bytes = (data: Uint8ClampedArray): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.length)
+  expect(Buffer.compare(bytes(a.data), bytes(b.data))).toBe(0)
+}

@@ -4,6 +4,7 @@ import type { PortSize } from '../../src/contracts/index.js'
 import { Vga } from '../../src/devices/vga.js'
 import { ManualClock } from '../manual-clock.js'
 import { runs } from '../runs.js'
+import { expectSamePicture, expectSameState } from './vga-tools.js'
 
 const access = fc.record({
   where: fc.constantFrom('port', 'port', 'indexed', 'window', 'lfb', 'dispi', 'dispi', 'time'),
@@ -32,7 +33,7 @@ describe('VGA under random accesses', () => {
             else read = vga.readPort(offset % 0x30, size)
           } else if (where === 'indexed') {
             const port = [0x14, 0x1e, 0x24][offset % 3]!
-            vga.writePort(port, 2, ((value & 0xff) << 8) | (offset >> 2) % 0x19)
+            vga.writePort(port, 2, ((value & 0xff) << 8) | ((offset >> 2) % 0x19))
           } else if (where === 'window') {
             if (write) vga.window.writeMmio(offset % 0x20000, size, sized)
             else read = vga.window.readMmio(offset % 0x20000, size)
@@ -45,6 +46,8 @@ describe('VGA under random accesses', () => {
           } else read = vga.dispiPorts.readPort(offset % 3, size)
           expect(read >= 0 && read < limit).toBe(true)
         }
+        // Drawing the largest pictures takes most of the time and shows nothing new.
+        if (vga.mode.width * vga.mode.height > 1e6) return
         const { width, height, data } = vga.render()
         expect(data.length).toBe(width * height * 4)
         expect([vga.mode.width, vga.mode.height]).toEqual([width, height])
@@ -53,8 +56,8 @@ describe('VGA under random accesses', () => {
         const other = new Vga({ memory: otherMemory, clock })
         const state = vga.saveState()
         other.loadState(state)
-        expect(other.saveState()).toEqual(state)
-        expect(Buffer.compare(Buffer.from(other.render().data), Buffer.from(data))).toBe(0)
+        expectSameState(other.saveState(), state)
+        expectSamePicture(other, vga)
       }),
       { numRuns: runs(60) },
     )

@@ -26,7 +26,6 @@ const recorded: readonly Recorded[] = gunzipSync(readFileSync(new URL('golden/na
 
 /** Where we deliberately do not do what NASM does. */
 const DIFFERENCES: readonly { readonly line: RegExp; readonly why: string }[] = [
-  { line: /^16 push 0x(12345678|ffffffff)$/, why: 'NASM cuts a value that is too big and warns; here it is an error' },
   { line: /^64 (mov|sldt) r\w+(, [c-gs]s)?$/, why: 'NASM drops REX.W: a 32-bit destination is zero-extended anyway' },
   { line: /^64 pextr[bw] r\w+, xmm/, why: 'the same' },
   { line: /^64 invpcid r/, why: 'NASM adds a REX.W that has no meaning' },
@@ -87,6 +86,8 @@ const hasNasm = 'image' in runNasm('nop\n')
 
 /** One line of a random program; labels are L0 to L9, all of them defined somewhere. */
 const registers = { 16: ['ax', 'bx', 'cx', 'si'], 32: ['eax', 'ebx', 'ecx', 'esi'], 64: ['rax', 'rbx', 'r9', 'r13'] }
+// A distance whose own encoding decides whether it fits in a byte has two solutions; NASM may find either, so such
+// distances are kept away from the limit.
 const label = fc.integer({ min: 0, max: 9 }).map((n) => `L${n}`)
 function lineFor(bits: 16 | 32 | 64): fc.Arbitrary<string> {
   const register = fc.constantFrom(...registers[bits])
@@ -103,10 +104,13 @@ function lineFor(bits: 16 | 32 | 64): fc.Arbitrary<string> {
     fc.tuple(fc.constantFrom('add', 'mov', 'sub'), register, label).map(([m, r, l]) => `${m} ${r}, ${l}`),
     fc
       .tuple(fc.constantFrom('add', 'mov', 'and'), register, label, label)
-      .map(([m, r, a, b]) => `${m} ${r}, ${a}-${b}`),
+      .map(([m, r, a, b]) => `${m} ${r}, ${m === 'mov' ? `${a}-${b}` : `(${a}-${b} & 63 | 1) + 1000`}`),
     fc
       .tuple(fc.constantFrom('mov', 'add'), register, fc.constantFrom('bx', 'si', 'ebx', 'ecx*4'), label, label)
-      .map(([m, r, b, x, y]) => `${m} ${r}, [${bits === 64 ? b.replace(/^e?([bcs][xi])/, 'r$1') : b}+${x}-${y}]`),
+      .map(
+        ([m, r, b, x, y]) =>
+          `${m} ${r}, [${bits === 64 ? b.replace(/^e?([bcs][xi])/, 'r$1') : b}+${y < 'L5' ? `(${x}-${y} & 63 | 1)` : `${x}-${y}+1000`}]`,
+      ),
     fc.tuple(register, label).map(([r, l]) => `mov ${r}, [${l}]`),
     fc.tuple(register, label).map(([r, l]) => `lea ${r}, [${bits === 64 ? 'rel ' : ''}${l}+4]`),
     label.map((l) => `d${bits === 16 ? 'w' : 'd'} ${l}, $-$$, 'ab'`),

@@ -31,7 +31,7 @@ describe('round trips', () => {
         expect(decode(again, 0, again.length, bits, second), printed).toBe(DECODE.ok)
         expect(meaningOf(second), `${text} → ${printed}`).toBe(meaningOf(first))
       }),
-      { numRuns: runs(2000) },
+      { numRuns: runs(1000) },
     )
   })
 })
@@ -136,7 +136,7 @@ describe('bad input', () => {
           }
         },
       ),
-      { numRuns: runs(2000) },
+      { numRuns: runs(1000) },
     )
   })
 })

@@ -109,6 +109,41 @@ describe('program structure', () => {
     expect(chain(126)).toBe(5 + 5 + 126 + 2)
   })
 
+  test('alignment that absorbs the growth of a jump leaves no stale distance behind', () => {
+    const { bytes, symbols } = assemble(
+      'org 0x7c00\njmp x\ntimes 20 nop\nadd cx, x\nalign 16\ntimes 110 nop\nadd si, x\nx:',
+    )
+    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    expect(view.getUint16(3 + 20 + 2, true)).toBe(symbols.get('x'))
+    expect(0x7c03 + view.getInt16(1, true)).toBe(symbols.get('x'))
+  })
+
+  test('a large program with jumps in both directions settles, and every jump lands', () => {
+    const count = 1500
+    const source = Array.from(
+      { length: count },
+      (_, i) => `l${i}: cmp eax, [ebx+${i}]\njne l${(i + 13) % count}\ntimes ${i % 7} nop\njmp l${(i * 7) % count}`,
+    )
+    const { bytes, symbols, listing } = assemble(source.join('\n'), { bits: 32 })
+    const view = new DataView(bytes.buffer, bytes.byteOffset)
+    for (const { source: text, address, bytes: code } of listing) {
+      const target = /^j\w+ (l\d+)$/.exec(text)?.[1]
+      if (target === undefined) continue
+      const end = address + code.length
+      const distance = code.length === 2 ? view.getInt8(end - 1) : view.getInt32(end - 4, true)
+      expect(end + distance).toBe(symbols.get(target))
+      if (code.length > 2) expect(distance < -128 - 3 || distance > 127 - 4).toBe(true)
+    }
+  })
+
+  test('a chain in which each jump makes the one before it near settles too', () => {
+    // Every jump reaches over the next 25 jumps and 75 bytes: exactly 127 as long as all of them are short.
+    const jumps = Array.from({ length: 400 }, (_, i) => `l${i}: jmp l${i + 26}\ntimes 3 nop`)
+    const tail = Array.from({ length: 26 }, (_, i) => `l${400 + i}: times ${i === 0 ? 9 : 5} nop`)
+    const { bytes } = assemble([...jumps, ...tail].join('\n'), { bits: 32 })
+    expect(bytes.length).toBeGreaterThan(400 * 8)
+  })
+
   test('forward references shrink immediates and displacements of distances, never of addresses', () => {
     expect(hex('add ax, b-a\nmov ax, [bx+b-a]\na: nop\nb:')).toBe('83c0018b470190')
     expect(hex('add ax, b\nmov ax, [bx+b]\nb:')).toBe('0507008b870700')
@@ -181,6 +216,11 @@ describe('preprocessor', () => {
   test('rep repeats, nests, and exits', () => {
     expect(hex('%assign i 0\n%rep 3\n%rep 2\ndb i\n%endrep\n%assign i i+1\n%endrep')).toBe('000001010202')
     expect(hex('%assign i 0\n%rep 100\n%if i = 3\n%exitrep\n%endif\ndb i\n%assign i i+1\n%endrep')).toBe('000102')
+  })
+
+  test('strings are UTF-8 in every kind of quotes; back quotes have escapes', () => {
+    expect(hex('db \'é\', "😀"')).toBe('c3a9f09f9880')
+    expect(hex('db `é😀\\n\\xff\\0`')).toBe('c3a9f09f98800aff00')
   })
 
   test('lines continue after a backslash', () => {

@@ -28,7 +28,7 @@ const NAMES: Readonly<Record<number, readonly string[]>> = {
 }
 
 /** Addressing forms; in each code size those of the other sizes that exist there as well. */
-export const ADDRESSES_16: readonly string[] = [
+const ADDRESSES_16: readonly string[] = [
   '[bx+si]',
   '[bx+di+5]',
   '[bp+si-0x80]',
@@ -42,7 +42,7 @@ export const ADDRESSES_16: readonly string[] = [
   '[cs:bx-1]',
   '[ss:si+bx]',
 ]
-export const ADDRESSES_32: readonly string[] = [
+const ADDRESSES_32: readonly string[] = [
   '[ebx]',
   '[ebp]',
   '[esp]',
@@ -70,7 +70,7 @@ export const ADDRESSES_32: readonly string[] = [
   '[byte eax]',
   '[dword eax+1]',
 ]
-export const ADDRESSES_64: readonly string[] = [
+const ADDRESSES_64: readonly string[] = [
   '[rbx]',
   '[rbp]',
   '[rsp]',

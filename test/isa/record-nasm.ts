@@ -32,7 +32,7 @@ export function runNasm(source: string): { image: Buffer } | { errors: string } 
 }
 
 /** What NASM makes of each line: hex, or '-' if it refuses it. */
-export function nasmLines(lines: readonly CorpusLine[]): string[] {
+function nasmLines(lines: readonly CorpusLine[]): string[] {
   const result = new Array<string>(lines.length).fill('-')
   for (const bits of [16, 32, 64]) {
     let numbers = lines.flatMap((line, n) => (line.bits === bits ? [n] : []))

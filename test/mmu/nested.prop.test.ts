@@ -78,7 +78,7 @@ describe('NestedWalker', () => {
     fc.assert(
       fc.property(setting, access, order, words, fc.nat({ max: 3 }), (given, a, frames, tables, pick) => {
         const s = { ...given, mode: '32-bit' as const, cr3: 0 }
-        const memory = new AddressSpace({ size: 0x20000 })
+        const memory = new AddressSpace({ size: 0x10000, capacity: 0x10000 })
         host(memory, frames)
         tables.forEach((word, i) => {
           memory.write32(frames[i >> 2]! * 4096 + 4 * (i & 3), word)

@@ -1,0 +1,175 @@
+/**
+ * `npm run guests`: fetches real guests from Debian's packages into `.guests/` and makes a bootable disk of them.
+ *
+ *     .guests/bios.bin, bios-256k.bin, vgabios-stdvga.bin   SeaBIOS, from `seabios`
+ *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
+ *     .guests/kernel.elf                                    that kernel
+ *
+ * Installed files are used where they are; otherwise the packages are downloaded with `apt-get download` and unpacked with
+ * `dpkg -x`, neither of which needs root. Exit status: 0 all is there, 3 something cannot be had on this machine.
+ */
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildKernel } from '/tmp/g/kernel.ts'
+import { buildFat16 } from './fat16.js'
+
+/** Exit status when a package or a tool is not to be had: an absence, not a failure. */
+const EXIT_MISSING = 3
+
+const GUESTS = fileURLToPath(new URL('../.guests', import.meta.url))
+const ROOT = join(GUESTS, 'root')
+const SECTOR = 512
+const PARTITION_START = 2048
+const PARTITION_SECTORS = 32768
+/** What GRUB needs before it can read its other modules from the partition. */
+const CORE_MODULES = ['biosdisk', 'part_msdos', 'fat']
+/** What its configuration uses; these and what they depend on are put on the partition. */
+const MENU_MODULES = ['normal', 'multiboot', 'echo', 'halt', 'reboot', 'ls', 'cat', 'test', 'boot', 'terminal', 'serial']
+
+const GRUB_CFG = `set timeout=-1
+set default=0
+menuentry "virtkit teaching kernel" {
+  multiboot /boot/kernel.elf booted by GRUB
+  boot
+}
+menuentry "Halt" {
+  halt
+}
+menuentry "Reboot" {
+  reboot
+}
+`
+
+class Missing extends Error {}
+
+/** Unpacks a Debian package under {@link ROOT}. */
+function fetchPackage(name: string): void {
+  const work = join(GUESTS, 'packages')
+  mkdirSync(work, { recursive: true })
+  const archive = (): string | undefined => readdirSync(work).find((file) => file.startsWith(`${name}_`))
+  if (archive() === undefined) {
+    const got = spawnSync('apt-get', ['download', name], { cwd: work, encoding: 'utf8' })
+    if (got.error) throw new Missing(`package '${name}': apt-get is not on this machine (Debian or Ubuntu is needed)`)
+    if (got.status !== 0 || archive() === undefined) {
+      const why = got.stderr.split('\n').find((line) => line.startsWith('E:')) ?? `apt-get ended with ${got.status}`
+      throw new Missing(`package '${name}' could not be downloaded: ${why}`)
+    }
+  }
+  const unpacked = spawnSync('dpkg', ['-x', join(work, archive()!), ROOT], { encoding: 'utf8' })
+  if (unpacked.error || unpacked.status !== 0) {
+    throw new Missing(`package '${name}' could not be unpacked: ${unpacked.error?.message ?? unpacked.stderr.trim()}`)
+  }
+}
+
+/** Where `path` (absolute, as Debian installs it) is: on this system, or unpacked from `packages`. */
+function locate(path: string, packages: readonly string[]): string {
+  if (existsSync(path)) return path
+  const unpacked = join(ROOT, path)
+  if (existsSync(unpacked)) return unpacked
+  for (const name of packages) fetchPackage(name)
+  if (!existsSync(unpacked)) throw new Missing(`${path} is not in ${packages.join(', ')}`)
+  return unpacked
+}
+
+/** The modules named and all they depend on, from GRUB's moddep.lst. */
+function withDependencies(directory: string, names: readonly string[]): string[] {
+  const depends = new Map<string, string[]>()
+  for (const line of readFileSync(join(directory, 'moddep.lst'), 'utf8').split('\n')) {
+    const [name, rest] = line.split(':')
+    if (name !== undefined && rest !== undefined) depends.set(name, rest.split(' ').filter(Boolean))
+  }
+  const all = new Set<string>()
+  const visit = (name: string): void => {
+    if (all.has(name)) return
+    all.add(name)
+    for (const other of depends.get(name) ?? []) visit(other)
+  }
+  for (const name of names) visit(name)
+  return [...all].sort()
+}
+
+/** Makes GRUB's second stage: it lies between the partition table and the first partition. */
+function makeCore(directory: string): Uint8Array {
+  const libraries = ['libdevmapper1.02.1', 'libselinux1', 'libudev1', 'libpcre2-8-0', 'liblzma5']
+  const tool = locate('/usr/bin/grub-mkimage', ['grub-common'])
+  const file = join(GUESTS, 'core.img')
+  const args = ['-O', 'i386-pc', '-d', directory, '-p', '(hd0,msdos1)/boot/grub', '-o', file, ...CORE_MODULES]
+  const paths = ['usr/lib', 'lib'].map((folder) => join(ROOT, folder, 'x86_64-linux-gnu')).join(':')
+  const attempt = () =>
+    spawnSync(tool, args, {
+      encoding: 'utf8',
+      env: tool.startsWith(ROOT) ? { ...process.env, LD_LIBRARY_PATH: paths } : process.env,
+    })
+  let made = attempt()
+  if (made.status === 127 && tool.startsWith(ROOT)) {
+    // The unpacked program lacks its libraries.
+    for (const name of libraries) fetchPackage(name)
+    made = attempt()
+  }
+  if (made.error || made.status !== 0) {
+    throw new Missing(`grub-mkimage does not run here: ${made.error?.message ?? made.stderr.trim().split('\n')[0]}`)
+  }
+  return readFileSync(file)
+}
+
+/** A disk with GRUB in its master boot record and one FAT16 partition. */
+function makeGrubDisk(kernel: Uint8Array): Uint8Array {
+  const directory = join(locate('/usr/lib/grub/i386-pc/boot.img', ['grub-pc-bin']), '..')
+  const boot = readFileSync(join(directory, 'boot.img'))
+  const core = makeCore(directory)
+  if (core.length > (PARTITION_START - 1) * SECTOR) throw new Error('core.img does not fit before the partition')
+  const files = new Map<string, Uint8Array>([
+    ['/boot/grub/grub.cfg', new TextEncoder().encode(GRUB_CFG)],
+    ['/boot/kernel.elf', kernel],
+  ])
+  for (const list of ['moddep.lst', 'command.lst', 'fs.lst', 'terminal.lst', 'crypto.lst', 'partmap.lst', 'video.lst']) {
+    files.set(`/boot/grub/i386-pc/${list}`, readFileSync(join(directory, list)))
+  }
+  for (const name of withDependencies(directory, MENU_MODULES)) {
+    const file = join(directory, `${name}.mod`)
+    if (existsSync(file)) files.set(`/boot/grub/i386-pc/${name}.mod`, readFileSync(file))
+  }
+  const disk = new Uint8Array((PARTITION_START + PARTITION_SECTORS) * SECTOR)
+  // boot.img loads core.img from sector 1, where its own default points.
+  disk.set(boot.subarray(0, 440))
+  const entry = new DataView(disk.buffer, 446, 16)
+  entry.setUint8(0, 0x80)
+  // Beyond what cylinder, head and sector can say is written as 1023/254/63.
+  for (const at of [1, 5]) [0xfe, 0xff, 0xff].forEach((byte, i) => entry.setUint8(at + i, byte))
+  entry.setUint8(4, 0x0e)
+  entry.setUint32(8, PARTITION_START, true)
+  entry.setUint32(12, PARTITION_SECTORS, true)
+  disk.set([0x55, 0xaa], 510)
+  disk.set(core, SECTOR)
+  disk.set(buildFat16(files, PARTITION_SECTORS, PARTITION_START), PARTITION_START * SECTOR)
+  return disk
+}
+
+function main(): number {
+  const missing: string[] = []
+  const step = (what: string, action: () => void): void => {
+    try {
+      action()
+      console.log(`${what}: ready`)
+    } catch (error) {
+      if (!(error instanceof Missing)) throw error
+      missing.push(what)
+      console.error(`guests: ${what}: ${error.message}`)
+    }
+  }
+  mkdirSync(GUESTS, { recursive: true })
+  const kernel = buildKernel()
+  writeFileSync(join(GUESTS, 'kernel.elf'), kernel)
+  for (const name of ['bios.bin', 'bios-256k.bin', 'vgabios-stdvga.bin']) {
+    step(`SeaBIOS ${name}`, () => copyFileSync(locate(`/usr/share/seabios/${name}`, ['seabios']), join(GUESTS, name)))
+  }
+  step('GRUB disk grub.img', () => {
+    rmSync(join(GUESTS, 'grub.img'), { force: true })
+    writeFileSync(join(GUESTS, 'grub.img'), makeGrubDisk(kernel))
+  })
+  return missing.length === 0 ? 0 : EXIT_MISSING
+}
+
+process.exitCode = main()

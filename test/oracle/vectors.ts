@@ -1,0 +1,34 @@
+/** Reads the recorded vectors. */
+import { existsSync, readFileSync } from 'node:fs'
+import { brotliDecompressSync } from 'node:zlib'
+import { CASE_BYTES } from './case.js'
+import { ResultReader, type VectorHeader } from './codec.js'
+import type { Bits, Form } from './forms.js'
+import { generate } from './generate.js'
+
+/** A hash of everything that a form's cases hand to the processor: shows when the generator no longer makes the recorded inputs. */
+export function inputHash(form: Form): number {
+  const bytes = new Uint8Array(CASE_BYTES)
+  const view = new DataView(bytes.buffer)
+  let h = 0x811c9dc5
+  for (const n of new Set([0, 1, form.cases - 1])) {
+    generate(form, n).pack(view, 0)
+    for (const byte of bytes) h = Math.imul(h ^ byte, 0x01000193)
+  }
+  return h >>> 0
+}
+
+export interface Vectors {
+  readonly header: VectorHeader
+  readonly reader: ResultReader
+}
+
+/** Undefined when nothing was recorded for this code size. */
+export function loadVectors(bits: Bits): Vectors | undefined {
+  const path = new URL(`vectors/${bits}.bin.br`, import.meta.url)
+  if (!existsSync(path)) return undefined
+  const file = brotliDecompressSync(readFileSync(path))
+  const length = file.readUInt32LE(0)
+  const header = JSON.parse(file.toString('utf8', 4, 4 + length)) as VectorHeader
+  return { header, reader: new ResultReader(file, 4 + length) }
+}
