@@ -4,21 +4,40 @@
  */
 export interface EventMap {
   /** One step of an address translation, numbered as a course teaches it. */
-  'translation': { readonly step: string; readonly detail: Readonly<Record<string, number | string | boolean>> }
+  translation: { readonly step: string; readonly detail: Readonly<Record<string, number | string | boolean>> }
   /** A TLB look-up, fill, eviction or flush. */
-  'tlb': { readonly action: 'hit' | 'miss' | 'fill' | 'evict' | 'flush'; readonly page: number; readonly frame?: number }
+  tlb: { readonly action: 'hit' | 'miss' | 'fill' | 'evict' | 'flush'; readonly page: number; readonly frame?: number }
   /** A step of the 8259 or APIC sequence: request, INT, INTA, service, end of interrupt. */
-  'pic': { readonly chip: string; readonly action: string; readonly line?: number; readonly vector?: number; readonly irr: number; readonly isr: number; readonly imr: number }
+  pic: {
+    readonly chip: string
+    readonly action: string
+    readonly line?: number
+    readonly vector?: number
+    readonly irr: number
+    readonly isr: number
+    readonly imr: number
+  }
   /** The CPU delivers an interrupt or exception; `ip` is the address that will be saved. */
-  'interrupt': { readonly vector: number; readonly kind: 'external' | 'software' | 'exception' | 'nmi'; readonly errorCode?: number; readonly ip: number }
+  interrupt: {
+    readonly vector: number
+    readonly kind: 'external' | 'software' | 'exception' | 'nmi'
+    readonly errorCode?: number
+    readonly ip: number
+  }
   /** A port access. */
-  'port': { readonly direction: 'in' | 'out'; readonly port: number; readonly size: number; readonly value: number }
+  port: { readonly direction: 'in' | 'out'; readonly port: number; readonly size: number; readonly value: number }
   /** A step of a DMA transfer. */
-  'dma': { readonly chip: string; readonly channel: number; readonly action: string; readonly address?: number; readonly count?: number }
+  dma: {
+    readonly chip: string
+    readonly channel: number
+    readonly action: string
+    readonly address?: number
+    readonly count?: number
+  }
   /** An instruction is about to run. */
-  'instruction': { readonly ip: number; readonly linear: number; readonly text?: string }
+  instruction: { readonly ip: number; readonly linear: number; readonly text?: string }
   /** A data access of an instruction, at its linear address. */
-  'memory': { readonly direction: 'read' | 'write'; readonly linear: number; readonly size: number }
+  memory: { readonly direction: 'read' | 'write'; readonly linear: number; readonly size: number }
 }
 
 /** The name of an event. */

@@ -15,7 +15,6 @@ import {
   CR0_TS,
   CR0_WP,
   CR4_DE,
-  CR4_OSXSAVE,
   CR4_PAE,
   CR4_PCIDE,
   CR4_PGE,
@@ -128,8 +127,9 @@ export function writeCr0(cpu: CpuCore, value: number): void {
   s.efer = efer
   if (changed & (CR0_PG | CR0_PE | CR0_WP)) {
     cpu.mem.configurePaging()
-    // Changing PG or PE drops everything; WP is looked at on every access.
-    if (changed & (CR0_PG | CR0_PE)) cpu.mem.flushAll()
+    // Changing PG drops everything; WP is looked at on every access. PE alone changes no translation, and firmware and boot loaders
+    // switch it at every call between real and protected mode.
+    if (changed & CR0_PG) cpu.mem.flushAll()
   }
   cpu.updateMode()
 }

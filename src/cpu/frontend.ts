@@ -67,6 +67,8 @@ export class Frontend {
   private readonly generation: Uint32Array
   /** Per page: which 128-byte chunks hold bytes of decoded instructions. */
   private readonly chunks: Uint32Array
+  /** Per page that ever held instructions: a bit for each byte that was decoded, looked at when a chunk is hit. */
+  private readonly decoded: Map<number, Uint8Array> = new Map()
   private readonly crossing: Uint8Array = new Uint8Array(16)
   private readonly decode: Decode
   private readonly onInvalidate: (frame: number) => void
@@ -108,13 +110,23 @@ export class Frontend {
     let hit = 0
     for (let chunk = first; chunk <= last; chunk++) hit |= 1 << chunk
     if ((this.chunks[frame]! & hit) === 0) return
+    if (!this.holdsCode(frame, offset, Math.min(length, 4096 - offset))) return
     this.invalidate(frame)
     this.space.clearWatch(page, WATCH_CODE)
+  }
+
+  /** Whether any of these bytes was decoded. Variables often lie between the instructions of firmware and boot loaders. */
+  private holdsCode(frame: number, offset: number, length: number): boolean {
+    const bits = this.decoded.get(frame)
+    if (bits === undefined) return true
+    for (let at = offset; at < offset + length; at++) if (bits[at >> 3]! & (1 << (at & 7))) return true
+    return false
   }
 
   private invalidate(frame: number): void {
     this.generation[frame]!++
     this.chunks[frame] = 0
+    this.decoded.get(frame)?.fill(0)
     this.onInvalidate(frame)
   }
 
@@ -133,6 +145,13 @@ export class Frontend {
     let mask = 0
     for (let chunk = first; chunk <= last; chunk++) mask |= 1 << chunk
     this.chunks[frame] = this.chunks[frame]! | mask
+    let bits = this.decoded.get(frame)
+    if (bits === undefined) {
+      bits = new Uint8Array(512)
+      this.decoded.set(frame, bits)
+    }
+    const end = Math.min(0x1000, (place & 0xfff) + length)
+    for (let at = place & 0xfff; at < end; at++) bits[at >> 3]! |= 1 << (at & 7)
   }
 
   // --- one instruction --------------------------------------------------------------------------------------------
@@ -150,7 +169,7 @@ export class Frontend {
     const limit = s.get32(CS + SEG_LIMIT) >>> 0
     if (rip > limit) raiseGp(0)
     this.room = limit - rip + 1
-    return (s.getNumber(CS + SEG_BASE) + rip) % TWO32
+    return (s.getNumber(CS + SEG_BASE) + rip) >>> 0
   }
 
   /** Physical address of the last {@link place}. */
@@ -176,28 +195,19 @@ export class Frontend {
   /** Fetches, decodes and lifts the instruction at `s.rip`. Throws the faults of the fetch. */
   fetch(): void {
     const linear = this.fetchAddress()
+    const direct = this.mem.fetchDirect(linear)
+    if (direct >= 0 && this.cached(direct)) return
     const physical = this.mem.translateFetch(linear)
-    const offset = physical % 4096
     const pageAt = this.space.readOffset(Math.floor(physical / 4096))
     if (pageAt < 0) {
       this.fetchFromDevice(linear)
       return
     }
+    const offset = physical & 0xfff
     const place = pageAt + offset
+    if (this.cached(place)) return
     const mode = this.s.mode
     const entry = (place ^ (place >>> 13)) & (CACHE_ENTRIES - 1)
-    if (
-      this.keyPlace[entry] === place &&
-      this.keyMode[entry] === mode &&
-      this.keyGeneration[entry] === this.generation[place >>> 12]
-    ) {
-      this.length = this.entryLength[entry]! & 15
-      this.isInterrupt = (this.entryLength[entry]! & ENTRY_INTERRUPT) !== 0
-      if (this.length > this.room) raiseGp(0)
-      this.recordsAt = this.cacheAt + entry * ENTRY_BYTES
-      this.recordsEnd = this.entryEnd[entry]!
-      return
-    }
     const available = Math.min(this.room, 4096 - offset, MAX_LENGTH)
     const result = this.decodeAt(this.bytes, place, available)
     if (result === DECODE.truncated && this.room > available && available < MAX_LENGTH) {
@@ -222,6 +232,24 @@ export class Frontend {
     this.keyGeneration[entry] = this.generation[place >>> 12]!
     this.entryEnd[entry] = end
     this.entryLength[entry] = this.length | (this.isInterrupt ? ENTRY_INTERRUPT : 0)
+  }
+
+  /** Takes the instruction at `place` from the cache. False: it is not there. */
+  private cached(place: number): boolean {
+    const entry = (place ^ (place >>> 13)) & (CACHE_ENTRIES - 1)
+    if (
+      this.keyPlace[entry] !== place ||
+      this.keyMode[entry] !== this.s.mode ||
+      this.keyGeneration[entry] !== this.generation[place >>> 12]
+    )
+      return false
+    const info = this.entryLength[entry]!
+    this.length = info & 15
+    this.isInterrupt = (info & ENTRY_INTERRUPT) !== 0
+    if (this.length > this.room) raiseGp(0)
+    this.recordsAt = this.cacheAt + entry * ENTRY_BYTES
+    this.recordsEnd = this.entryEnd[entry]!
+    return true
   }
 
   private get bits(): 16 | 32 | 64 {

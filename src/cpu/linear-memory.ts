@@ -20,6 +20,8 @@ import {
   ATTR_GLOBAL,
   ATTR_LARGE,
   CR0_AM,
+  CR0_PG,
+  CR0_WP,
   CR4_PCIDE,
   limitOk,
   PageWalker,
@@ -92,6 +94,15 @@ export class LinearMemory implements CpuMemory {
   private cpl = 0
   private pcid = 0
   private largeEntries = false
+  /** Places of entries that may be valid, so that a flush need not look at all of them. Meaningless once `filledCount` exceeds its length. */
+  private readonly filled: Int32Array = new Int32Array(2 * (DTLB_ENTRIES + ITLB_ENTRIES))
+  private filledCount = 0
+  // The control registers under which the tags were derived.
+  private configuredCr0 = -1
+  private configuredCr4 = -1
+  private configuredEfer = -1
+  private configuredPkru = -1
+  private configuredPcid = -1
 
   constructor(s: CpuState, space: AddressSpace, model: CpuModel) {
     this.s = s
@@ -102,7 +113,14 @@ export class LinearMemory implements CpuMemory {
     this.walker = new PageWalker(space)
     space.onMapChange(() => this.dropTags())
     space.onWatchChange?.(() => this.dropWriteTags())
-    this.flushAll()
+    this.invalidateEverything()
+  }
+
+  /** Empties every entry, whatever memory held before. */
+  private invalidateEverything(): void {
+    const end = this.s.base + OFF_ITLB + ITLB_ENTRIES * TLB_ENTRY_SIZE
+    for (let e = this.s.base + OFF_DTLB; e < end; e += TLB_ENTRY_SIZE) this.invalidate(e)
+    this.filledCount = 0
   }
 
   /** The privilege at which instructions access memory. Only `Cpu.setCpl` calls this. */
@@ -127,7 +145,7 @@ export class LinearMemory implements CpuMemory {
     }
     const limit = s.getNumber(at + (write ? SEG_WRITE_LIMIT : SEG_READ_LIMIT))
     if (offset + size - 1 > limit) this.checkSegment(seg, offset, size, write)
-    return ((s.getNumber(at + SEG_BASE) + offset) % TWO32) >>> 0
+    return (s.getNumber(at + SEG_BASE) + offset) >>> 0
   }
 
   /** The checks that the fast limit could not answer: rights, expand-down segments, null selectors, and real violations. */
@@ -196,6 +214,7 @@ export class LinearMemory implements CpuMemory {
     const w = this.walker
     const flags = w.attributes | TLBF_VALID
     if (flags & ATTR_LARGE) this.largeEntries = true
+    if (s.i32[(e + TLB_FLAGS) >> 2] === 0) this.noteFilled(e)
     s.i32[(e + TLB_FLAGS) >> 2] = flags
     s.f64[(e + TLB_LINEAR) >> 3] = page
     s.f64[(e + TLB_PHYSICAL) >> 3] = Math.floor(w.physical / 4096) * 4096
@@ -254,7 +273,7 @@ export class LinearMemory implements CpuMemory {
     const e = this.dtlbEntry(linear)
     const access = this.accessFlags(write, user) | (implicit ? ACCESS_IMPLICIT : 0)
     if (!this.lookup(e, linear, implicit ? access & ~ACCESS_AC : access)) this.pageFault(linear)
-    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear - Math.floor(linear / 4096) * 4096)
+    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear & 0xfff)
   }
 
   /**
@@ -270,34 +289,50 @@ export class LinearMemory implements CpuMemory {
     return (this.s.i32[tag >> 2]! & 1) === 0
   }
 
+  /** Byte offset in linear memory of the instruction byte at `linear` if the instruction TLB says so at once, else -1. */
+  fetchDirect(linear: number): number {
+    const lo = linear | 0
+    const e = this.s.base + OFF_ITLB + (((lo >>> 12) & (ITLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
+    const tag = (e + (this.cpl === 3 ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ)) >> 2
+    const i32 = this.s.i32
+    if (i32[tag] !== (lo & ~0xfff) || i32[tag + 1] !== Math.floor(linear / TWO32)) return -1
+    return (i32[(e + TLB_ADDEND) >> 2]! + lo) >>> 0
+  }
+
   /** Physical address of a fetched byte; #PF. */
   translateFetch(linear: number): number {
     const e = this.itlbEntry(linear)
     if (!this.lookup(e, linear, ACCESS_FETCH | (this.cpl === 3 ? ACCESS_USER : 0))) this.pageFault(linear)
-    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear - Math.floor(linear / 4096) * 4096)
+    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear & 0xfff)
   }
 
   // --- flushing -------------------------------------------------------------------------------------------------
 
   flushAll(): void {
     this.stats.flushes++
-    this.forEachEntry((e) => this.invalidate(e))
+    for (let n = 0; n < this.filledCount; n++) this.invalidate(this.filled[n]!)
+    this.filledCount = 0
     this.largeEntries = false
   }
 
   flushNonGlobal(): void {
     this.stats.flushes++
-    this.forEachEntry((e) => {
+    let kept = 0
+    for (let n = 0; n < this.filledCount; n++) {
+      const e = this.filled[n]!
       if ((this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) === 0) this.invalidate(e)
-    })
+      else this.filled[kept++] = e
+    }
+    this.filledCount = kept
   }
 
   flushPcid(pcid: number): void {
     this.stats.flushes++
-    this.forEachEntry((e) => {
+    for (let n = 0; n < this.filledCount; n++) {
+      const e = this.filled[n]!
       const global = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) !== 0
       if (!global && (this.s.i32[(e + TLB_CONTEXT) >> 2]! & 0xfff) === pcid) this.invalidate(e)
-    })
+    }
   }
 
   /** INVLPG: the page's entries, global or not; all of a large page's. */
@@ -310,10 +345,11 @@ export class LinearMemory implements CpuMemory {
     if (this.largeEntries) {
       const span = 0x40000000
       const start = Math.floor(linear / span)
-      this.forEachEntry((e) => {
+      for (let n = 0; n < this.filledCount; n++) {
+        const e = this.filled[n]!
         const large = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_LARGE) !== 0
         if (large && Math.floor(this.s.f64[(e + TLB_LINEAR) >> 3]! / span) === start) this.invalidate(e)
-      })
+      }
     }
   }
 
@@ -331,7 +367,21 @@ export class LinearMemory implements CpuMemory {
       pse36: m.features.has('pse36'),
     }
     this.walker.configure(configuration)
-    this.pcid = s.cr4 & CR4_PCIDE ? s.cr3 % 4096 : 0
+    this.pcid = s.cr4 & CR4_PCIDE ? s.cr3 & 0xfff : 0
+    // Another CR3 alone changes no right: its entries are flushed, global ones stay as they are.
+    if (
+      this.pcid === this.configuredPcid &&
+      ((s.cr0 ^ this.configuredCr0) & (CR0_PG | CR0_WP)) === 0 &&
+      s.cr4 === this.configuredCr4 &&
+      s.efer === this.configuredEfer &&
+      s.pkru === this.configuredPkru
+    )
+      return
+    this.configuredPcid = this.pcid
+    this.configuredCr0 = s.cr0
+    this.configuredCr4 = s.cr4
+    this.configuredEfer = s.efer
+    this.configuredPkru = s.pkru
     this.dropTags()
   }
 
@@ -341,23 +391,33 @@ export class LinearMemory implements CpuMemory {
 
   /** Forgets which accesses may be fast; the entries stay. */
   dropTags(): void {
-    this.forEachEntry((e) => {
+    for (let n = 0; n < this.filledCount; n++) {
+      const e = this.filled[n]!
       for (let tag = 0; tag < 4; tag++) this.s.i32[(e + tag * 8) >> 2] = 1
-    })
+    }
   }
 
   /** A page became watched: no store may go straight to memory before it has been looked at again. */
   dropWriteTags(): void {
-    this.forEachEntry((e) => {
+    for (let n = 0; n < this.filledCount; n++) {
+      const e = this.filled[n]!
       this.s.i32[(e + TLB_TAG_SUPER_WRITE) >> 2] = 1
       this.s.i32[(e + TLB_TAG_USER_WRITE) >> 2] = 1
-    })
+    }
   }
 
-  private forEachEntry(action: (entry: number) => void): void {
-    const first = this.s.base + OFF_DTLB
+  private noteFilled(e: number): void {
+    if (this.filledCount === this.filled.length) this.findFilled()
+    this.filled[this.filledCount++] = e
+  }
+
+  /** Builds the list of valid entries anew. */
+  private findFilled(): void {
+    this.filledCount = 0
     const end = this.s.base + OFF_ITLB + ITLB_ENTRIES * TLB_ENTRY_SIZE
-    for (let e = first; e < end; e += TLB_ENTRY_SIZE) action(e)
+    for (let e = this.s.base + OFF_DTLB; e < end; e += TLB_ENTRY_SIZE) {
+      if (this.s.i32[(e + TLB_FLAGS) >> 2] !== 0) this.filled[this.filledCount++] = e
+    }
   }
 
   // --- data -----------------------------------------------------------------------------------------------------

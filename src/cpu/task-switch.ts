@@ -6,7 +6,6 @@
 import { FLAG_NT, FLAG_VM } from '../isa/flags.js'
 import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS, SEG_SS } from '../isa/instruction.js'
 import {
-  ATTR_P,
   asTaskFault,
   CR0_PG,
   CR0_TS,

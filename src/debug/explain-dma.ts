@@ -59,14 +59,18 @@ export function explainDma(scenario: DmaScenario): Explanation {
   }
   const wide = channel > 3
   if (!Number.isInteger(address) || address < 0 || address > 0xffffff || (wide && address % 2 !== 0)) {
-    throw new VirtkitError('bad-argument', `a DMA address is below 16 MiB${wide ? ' and even on this channel' : ''}, got ${hex(Number(address) || 0)}`)
+    throw new VirtkitError(
+      'bad-argument',
+      `a DMA address is below 16 MiB${wide ? ' and even on this channel' : ''}, got ${hex(Number(address) || 0)}`,
+    )
   }
   if (!Number.isInteger(count) || count < 1 || count > 0x10000) {
     throw new VirtkitError('bad-argument', `a DMA transfer has 1 to 65536 units, got ${count}`)
   }
   const directions = { write: DMA_MODE_WRITE, read: DMA_MODE_READ, verify: DMA_MODE_VERIFY }
   const modes = { single: DMA_MODE_SINGLE, block: DMA_MODE_BLOCK, demand: DMA_MODE_DEMAND }
-  if (!(direction in directions)) throw new VirtkitError('bad-argument', `a direction is read, write or verify; got '${direction}'`)
+  if (!(direction in directions))
+    throw new VirtkitError('bad-argument', `a direction is read, write or verify; got '${direction}'`)
   if (!(mode in modes)) throw new VirtkitError('bad-argument', `a mode is single, block or demand; got '${mode}'`)
 
   const hub = new EventHub()
@@ -107,7 +111,9 @@ export function explainDmaEvents(events: readonly DmaEvent[], options: { readonl
   const steps = new StepList()
   const title = `${options.title ?? '8237A'}: a DMA transfer`
   const where = ({ chip, channel }: DmaEvent): string => `${chip} channel ${channel}`
-  const unique = (list: readonly DmaEvent[], text: (event: DmaEvent) => string): string[] => [...new Set(list.map(text))]
+  const unique = (list: readonly DmaEvent[], text: (event: DmaEvent) => string): string[] => [
+    ...new Set(list.map(text)),
+  ]
 
   const requests = of(DMA_ACTION.request)
   const masked = of(DMA_ACTION.masked)
@@ -126,7 +132,10 @@ export function explainDmaEvents(events: readonly DmaEvent[], options: { readonl
   const response = [
     ...unique(of(DMA_ACTION.hold), ({ chip }) => `${chip}: HRQ asks for the bus`),
     ...unique(of(DMA_ACTION.granted), ({ chip }) => `${chip}: HLDA, the bus is granted`),
-    ...unique(of(DMA_ACTION.acknowledge), (event) => `${where(event)}: DACK tells the device (or the controller behind it)`),
+    ...unique(
+      of(DMA_ACTION.acknowledge),
+      (event) => `${where(event)}: DACK tells the device (or the controller behind it)`,
+    ),
   ]
   if (response.length > 0) steps.add('Response', response.join('\n'), { tenures: of(DMA_ACTION.granted).length }, 2)
   const first = transfers[0]
@@ -148,7 +157,9 @@ export function explainDmaEvents(events: readonly DmaEvent[], options: { readonl
   const terminal = of(DMA_ACTION.terminalCount)
   const ends = [
     ...terminal.map((event) => `${where(event)}: terminal count, TC to the device`),
-    ...of(DMA_ACTION.reload).map((event) => `${where(event)}: address and count are reloaded, ready for the next block`),
+    ...of(DMA_ACTION.reload).map(
+      (event) => `${where(event)}: address and count are reloaded, ready for the next block`,
+    ),
     ...unique(of(DMA_ACTION.release), ({ chip }) => `${chip}: the bus goes back`),
   ]
   if (ends.length > 0) steps.add('End', ends.join('\n'), { terminalCount: terminal.length > 0 }, 4)

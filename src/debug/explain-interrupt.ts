@@ -3,14 +3,14 @@ import {
   checkInterruptGate,
   checkInterruptTarget,
   checkTableLimit,
-  decodeDescriptor,
   DESC_TYPE_TASK_GATE,
+  decodeDescriptor,
   descriptorAttr,
   EFER_LMA,
   gateOffset32,
   gateSelector,
-  idtErrorCode,
   type InterruptTarget,
+  idtErrorCode,
   isCanonicalHigh,
   isConforming,
   isNullSelector,
@@ -21,7 +21,7 @@ import {
 } from '../mmu/index.js'
 import { EventHub } from './event-hub.js'
 import { describeDescriptor, segmentationUnit } from './explain-segmentation.js'
-import { type Explanation, exceptionName, type ExplainValue, faultText, hex, StepList } from './explanation.js'
+import { type ExplainValue, type Explanation, exceptionName, faultText, hex, StepList } from './explanation.js'
 import {
   catchPageFault,
   type ExplainSource,
@@ -88,11 +88,15 @@ function explainReal(view: ProcessorView, title: string, vector: number): Explan
     address,
   })
   const segment = selector * 16
-  steps.add('Read segment and offset', `${hex(selector, 4)}:${hex(offset, 4)}: the segment's base is ${hex(selector, 4)} × 16 = ${hex(segment, 5)}`, {
-    selector,
-    offset,
-    base: segment,
-  })
+  steps.add(
+    'Read segment and offset',
+    `${hex(selector, 4)}:${hex(offset, 4)}: the segment's base is ${hex(selector, 4)} × 16 = ${hex(segment, 5)}`,
+    {
+      selector,
+      offset,
+      base: segment,
+    },
+  )
   const linear = segment + offset
   steps.add('Add base and offset', `${hex(segment, 5)} + ${hex(offset, 4)} = ${hex(linear, 5)}`, { linear })
   return succeed(title, steps, { kind: 'interrupt', selector, offset, linear, privilege: 0 })
@@ -123,7 +127,9 @@ function explainProtected(view: ProcessorView, title: string, vector: number, so
   else if (!('kind' in found)) fault = found
   if (gate === undefined) {
     const why =
-      fault?.vector === 14 ? 'the page of the IDT cannot be read' : `${vector} × 8 + 7 is beyond IDTR's limit ${hex(limit)}`
+      fault?.vector === 14
+        ? 'the page of the IDT cannot be read'
+        : `${vector} × 8 + 7 is beyond IDTR's limit ${hex(limit)}`
     steps.add('Find the gate', why, { base: idt, limit })
     return fail(title, steps, fault!)
   }
@@ -144,7 +150,7 @@ function explainProtected(view: ProcessorView, title: string, vector: number, so
   steps.add('Find the gate', described, gateValues)
   if (task) {
     steps.add('Find the TSS', `selector ${hex(selector, 4)} names the TSS of the task that handles it`, { selector })
-    steps.add('No offset', "the task switch takes CS and EIP from that TSS", {})
+    steps.add('No offset', 'the task switch takes CS and EIP from that TSS', {})
     return succeed(title, steps, found as InterruptTarget)
   }
   const name = String(table!.table)
@@ -191,16 +197,30 @@ function explainLong(view: ProcessorView, title: string, vector: number, softwar
   return 'kind' in outcome ? succeed(title, steps, outcome) : fail(title, steps, outcome)
 }
 
-function longSteps(view: ProcessorView, steps: StepList, vector: number, software: boolean): InterruptTarget | GuestFault {
+function longSteps(
+  view: ProcessorView,
+  steps: StepList,
+  vector: number,
+  software: boolean,
+): InterruptTarget | GuestFault {
   const reader = new TableReader(view)
   const { base: idt, limit } = view.idtr
-  const refuse = (title: string, text: string, fault: number, values: Record<string, ExplainValue> = {}): GuestFault => {
+  const refuse = (
+    title: string,
+    text: string,
+    fault: number,
+    values: Record<string, ExplainValue> = {},
+  ): GuestFault => {
     const result = toGuestFault(fault)
     steps.add(title, `${text}: ${faultText(result)}`, values)
     return result
   }
   if (16 * vector + 15 > limit) {
-    return refuse('Find the gate', `${vector} × 16 + 15 is beyond IDTR's limit ${hex(limit)}`, makeFault(VECTOR_GP, idtErrorCode(vector)))
+    return refuse(
+      'Find the gate',
+      `${vector} × 16 + 15 is beyond IDTR's limit ${hex(limit)}`,
+      makeFault(VECTOR_GP, idtErrorCode(vector)),
+    )
   }
   const address = idt + 16 * vector
   const lo = reader.read32(address)
@@ -212,7 +232,8 @@ function longSteps(view: ProcessorView, steps: StepList, vector: number, softwar
   const ist = 'ist' in gate && gate.ist > 0 ? `, stack IST${gate.ist}` : ''
   const described = `IDTR base ${hex(idt, 16)} + ${vector} × 16 = ${hex(address, 16)}: ${gate.kind.replace('-', ' ')}, selector ${hex(selector, 4)}, offset ${hex(offset, 16)}, DPL ${gate.dpl}${ist}`
   const gateFault = checkInterruptGate(vector, descriptorAttr(hi), view.cpl, software, true)
-  if (gateFault !== 0) return refuse('Find the gate', `${described}\nit cannot be used`, gateFault, { address, selector })
+  if (gateFault !== 0)
+    return refuse('Find the gate', `${described}\nit cannot be used`, gateFault, { address, selector })
   steps.add('Find the gate', described, { address, selector, offset, dpl: gate.dpl })
   if (isNullSelector(selector)) {
     return refuse('Find the code segment', 'the selector is null', makeFault(VECTOR_GP, 0), { selector })
@@ -222,7 +243,9 @@ function longSteps(view: ProcessorView, steps: StepList, vector: number, softwar
   const from = `selector ${hex(selector, 4)}: ${local ? 'LDT' : 'GDT'} base ${hex(table.base, 16)} + ${selectorIndex(selector)} × 8`
   const beyond = local && (ldtOf(view).attr & 0x80) === 0 ? 1 : checkTableLimit(selector, table.limit)
   if (beyond !== 0) {
-    return refuse('Find the code segment', `${from} is beyond the table`, makeFault(VECTOR_GP, selector & 0xfffc), { selector })
+    return refuse('Find the code segment', `${from} is beyond the table`, makeFault(VECTOR_GP, selector & 0xfffc), {
+      selector,
+    })
   }
   const at = table.base + (selector & 0xfff8)
   const codeLo = reader.read32(at)
@@ -230,12 +253,15 @@ function longSteps(view: ProcessorView, steps: StepList, vector: number, softwar
   const attr = descriptorAttr(codeHi)
   const code = `${from} = ${hex(at, 16)}: ${describeDescriptor(codeLo, codeHi)}`
   const codeFault = checkInterruptTarget(selector, attr, view.cpl, true)
-  if (codeFault !== 0) return refuse('Find the code segment', `${code}\nno handler can run there`, codeFault, { selector })
+  if (codeFault !== 0)
+    return refuse('Find the code segment', `${code}\nno handler can run there`, codeFault, { selector })
   steps.add('Find the code segment', code, { selector, address: at, lo: codeLo, hi: codeHi })
   if (!isCanonicalHigh(upper)) {
     return refuse('Take base 0 and the offset', `${hex(offset, 16)} is not canonical`, makeFault(VECTOR_GP, 0))
   }
-  steps.add('Take base 0 and the offset', `64-bit code has base 0: the handler is at ${hex(offset, 16)}`, { linear: offset })
+  steps.add('Take base 0 and the offset', `64-bit code has base 0: the handler is at ${hex(offset, 16)}`, {
+    linear: offset,
+  })
   const dpl = (attr >>> 5) & 3
   const type = descriptorAttr(hi) & 15
   return {

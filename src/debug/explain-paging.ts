@@ -10,8 +10,8 @@ import {
   EFER_NXE,
   Mmu,
   PAGING_MODES,
-  type PagingMode,
   PageWalker,
+  type PagingMode,
   Tlb,
   type WalkStep,
   walk,
@@ -23,8 +23,8 @@ import {
   accessBits,
   type ExplainSource,
   linearAddressOf,
-  pagingOf,
   type ProcessorView,
+  pagingOf,
   processorView,
   ScratchMemory,
 } from './processor-view.js'
@@ -94,16 +94,23 @@ export function explainPaging(
   })
   const leaf = result.steps.at(-1)
   const pageSize = result.pageSize ?? 4096
-  steps.add('Split the linear address', splitText(address, mode, result.steps, pageSize, result.physical !== undefined), {
-    linear: address,
-    pageSize,
-  })
+  steps.add(
+    'Split the linear address',
+    splitText(address, mode, result.steps, pageSize, result.physical !== undefined),
+    {
+      linear: address,
+      pageSize,
+    },
+  )
   if (result.badDirectoryPointers) {
     steps.add('Load the directory pointers', 'a present entry has reserved bits set: MOV to CR3 raises #GP(0x0)', {})
     return done('paging', title, steps, { vector: 13, errorCode: 0 }, 'the processor raises #GP(0x0)', NOTES, false)
   }
   for (const step of result.steps) {
-    const table = step === result.steps[0] ? `CR3 names the table at ${hex(step.address - step.index * entrySize(mode), 8)}` : 'The table'
+    const table =
+      step === result.steps[0]
+        ? `CR3 names the table at ${hex(step.address - step.index * entrySize(mode), 8)}`
+        : 'The table'
     steps.add(
       `Read the ${step.name}`,
       `${table}, entry ${step.index}: at ${hex(step.address, 8)} stands ${entryText(step, mode)} (${flagsText(step, mode)})\nIt ${step.decision}.`,
@@ -116,7 +123,15 @@ export function explainPaging(
       errorCode: code,
       cr2: address,
     })
-    return done('paging', title, steps, { vector: 14, errorCode: code }, `the processor raises #PF(${hex(code)})`, NOTES, false)
+    return done(
+      'paging',
+      title,
+      steps,
+      { vector: 14, errorCode: code },
+      `the processor raises #PF(${hex(code)})`,
+      NOTES,
+      false,
+    )
   }
   const offset = result.physical % pageSize
   const base = result.physical - offset
@@ -126,7 +141,14 @@ export function explainPaging(
     `${leaf!.name}: ${rights}: the access is permitted\nframe ${hex(base / 4096)} and offset ${hex(offset, 3)} make physical address ${hex(result.physical, 8)}`,
     { base, offset, physical: result.physical },
   )
-  return done('paging', title, steps, { physical: result.physical }, `physical address ${hex(result.physical, 8)}`, NOTES)
+  return done(
+    'paging',
+    title,
+    steps,
+    { physical: result.physical },
+    `physical address ${hex(result.physical, 8)}`,
+    NOTES,
+  )
 }
 
 function entrySize(mode: PagingMode): number {
@@ -168,7 +190,11 @@ function splitText(
  * offset. Steps that do not happen are left out: a hit goes from 2 to 6.
  * @throws VirtkitError `bad-argument` for an address that the mode does not have
  */
-export function explainTlb(source: ExplainSource, linear: number | bigint, options: TlbExplainOptions = {}): Explanation {
+export function explainTlb(
+  source: ExplainSource,
+  linear: number | bigint,
+  options: TlbExplainOptions = {},
+): Explanation {
   const view = processorView(source)
   const { access = 'read', user = view.cpl === 3 } = options
   const steps = new StepList()
@@ -195,7 +221,9 @@ export function explainTlb(source: ExplainSource, linear: number | bigint, optio
     mode,
   )
   if (mode === PAGING_MODES.none) {
-    steps.add('Paging is off', `CR0.PG = 0: no TLB is asked; physical address ${hex(address, 8)}`, { physical: address })
+    steps.add('Paging is off', `CR0.PG = 0: no TLB is asked; physical address ${hex(address, 8)}`, {
+      physical: address,
+    })
   }
   if (!found) {
     const code = mmu.errorCode

@@ -1,7 +1,7 @@
 import { type EventMap, VirtkitError } from '../contracts/index.js'
 import { ICW4_AEOI, ICW4_UPM, OCW2_EOI, PIC_ACTION, PIC_CASCADE_LEVEL, PicPair } from '../interrupts/index.js'
 import { EventHub } from './event-hub.js'
-import { binary8, type Explanation, type ExplainValue, hex, StepList } from './explanation.js'
+import { binary8, type ExplainValue, type Explanation, hex, StepList } from './explanation.js'
 
 type PicEvent = EventMap['pic']
 
@@ -39,7 +39,8 @@ export function explainPic(scenario: PicScenario): Explanation {
   const { masterBase = 0x20, slaveBase = 0x28 } = scenario
   checkIrq('irq', irq)
   if (inService !== undefined) checkIrq('inService', inService)
-  if (irq === inService) throw new VirtkitError('bad-argument', `IRQ ${irq} cannot be requested and in service at once here`)
+  if (irq === inService)
+    throw new VirtkitError('bad-argument', `IRQ ${irq} cannot be requested and in service at once here`)
   for (const base of [masterBase, slaveBase]) {
     if (!Number.isInteger(base) || base < 0 || base > 0xff || base & 7) {
       throw new VirtkitError('bad-argument', `a vector base is a multiple of 8 up to 0xf8, got ${base}`)
@@ -118,11 +119,18 @@ export function explainPicEvents(
 
   const first = of(PIC_ACTION.inta1, PIC_ACTION.spurious)
   const second = of(PIC_ACTION.inta2)
-  const withdrawn = of(PIC_ACTION.withdraw).filter((event) => first[0] && events.indexOf(event) < events.indexOf(first[0]))
+  const withdrawn = of(PIC_ACTION.withdraw).filter(
+    (event) => first[0] && events.indexOf(event) < events.indexOf(first[0]),
+  )
   const spurious = of(PIC_ACTION.spurious)
   if (first.length > 0) {
     const fell = withdrawn.map(({ chip, line }) => `${chip}: IR${line} fell before; its request is gone\n`).join('')
-    steps.add('First INTA', `${fell}the processor answers INT with a first INTA pulse (interrupts are enabled: IF = 1)`, {}, 3)
+    steps.add(
+      'First INTA',
+      `${fell}the processor answers INT with a first INTA pulse (interrupts are enabled: IF = 1)`,
+      {},
+      3,
+    )
     steps.add(
       'Into service',
       first
@@ -151,7 +159,9 @@ export function explainPicEvents(
     steps.add(
       'End of interrupt',
       ended.length > 0
-        ? ended.map(({ chip, line, isr }) => `${chip}: ISR bit ${line} is cleared ${how}, ISR = ${binary8(isr)}`).join('\n')
+        ? ended
+            .map(({ chip, line, isr }) => `${chip}: ISR bit ${line} is cleared ${how}, ISR = ${binary8(isr)}`)
+            .join('\n')
         : spurious.length > 0
           ? 'none: nothing is in service'
           : 'not yet: levels of the same and lower priority wait',

@@ -3,13 +3,13 @@ import {
   decodeDescriptor,
   EFER_LMA,
   SEGMENT_REGISTERS,
-  type SegmentCache,
   SegmentationUnit,
+  type SegmentCache,
   type SegmentRegister,
   selectorIndex,
 } from '../mmu/index.js'
 import { EventHub } from './event-hub.js'
-import { type Explanation, type ExplainValue, faultText, hex, StepList } from './explanation.js'
+import { type ExplainValue, type Explanation, faultText, hex, StepList } from './explanation.js'
 import {
   type AccessKind,
   catchPageFault,
@@ -171,9 +171,7 @@ export function segmentationUnit(view: ProcessorView, hub: EventHub): Segmentati
   const unit = new SegmentationUnit(memory, {
     events: hub,
     linearToPhysical: (linear) => {
-      const table = long
-        ? uppers.find(({ start, length }) => linear >= start && linear < start + length)
-        : undefined
+      const table = long ? uppers.find(({ start, length }) => linear >= start && linear < start + length) : undefined
       return reader.physical(linear + (table?.upper ?? 0))
     },
   })
@@ -217,11 +215,9 @@ function loadSteps(
   const start = events.findIndex((event) => event.step === 'selector')
   const own = start < 0 ? [] : events.slice(start)
   if (detailOf(own, 'null')) {
-    steps.add(
-      'A null selector',
-      `${register} takes it without reading a table; every access through it will fault`,
-      { usable: false },
-    )
+    steps.add('A null selector', `${register} takes it without reading a table; every access through it will fault`, {
+      usable: false,
+    })
     return undefined
   }
   if (local) ldtStep(steps, view, unit, start < 0 ? events : events.slice(0, start))
@@ -242,7 +238,8 @@ function loadSteps(
     })
   }
   if (descriptor === undefined) {
-    const why = local && (unit.ldtr.attr & 0x80) === 0 ? 'LDTR is unusable' : `${index} × 8 + 7 is beyond the limit ${hex(limit)}`
+    const why =
+      local && (unit.ldtr.attr & 0x80) === 0 ? 'LDTR is unusable' : `${index} × 8 + 7 is beyond the limit ${hex(limit)}`
     if (fault !== undefined) steps.add('Read the descriptor', `${why}: ${faultText(fault)}`, { index, limit })
     return fault
   }
@@ -353,10 +350,14 @@ function explain8086(
   }
   // Limit violations carry no error code in real-address mode.
   const fault: GuestFault = { vector: result.vector, errorCode: view.v86 ? result.errorCode : undefined }
-  steps.add('Check the limit', `${hex(offset)} and ${size} bytes reach beyond the limit ${hex(cache.limit)}: ${faultText(fault)}`, {
-    offset,
-    limit: cache.limit,
-  })
+  steps.add(
+    'Check the limit',
+    `${hex(offset)} and ${size} bytes reach beyond the limit ${hex(cache.limit)}: ${faultText(fault)}`,
+    {
+      offset,
+      limit: cache.limit,
+    },
+  )
   return finish(title, steps, undefined, fault, [])
 }
 

@@ -1,7 +1,7 @@
 import type { SegmentRegister } from '../mmu/index.js'
 import { explainPaging, explainTlb, type TlbExplainOptions } from './explain-paging.js'
 import { explainSegmentation, type SegmentationExplainOptions } from './explain-segmentation.js'
-import type { Explanation, ExplainStep } from './explanation.js'
+import type { ExplainStep, Explanation } from './explanation.js'
 import { type ExplainSource, processorView } from './processor-view.js'
 
 /** Options of {@link explainTranslation}. With `tlb`, paging is shown through that TLB; else as a plain walk. */

@@ -4,15 +4,7 @@
 export type ExplainValue = number | string | boolean
 
 /** The topics that can be explained. */
-export const EXPLAIN_TOPICS = [
-  'segmentation',
-  'paging',
-  'tlb',
-  'translation',
-  'interrupt',
-  'pic',
-  'dma',
-] as const
+export const EXPLAIN_TOPICS = ['segmentation', 'paging', 'tlb', 'translation', 'interrupt', 'pic', 'dma'] as const
 /** One of {@link EXPLAIN_TOPICS}. */
 export type ExplainTopic = (typeof EXPLAIN_TOPICS)[number]
 

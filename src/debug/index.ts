@@ -17,10 +17,10 @@ export { explainSegmentation, type SegmentationExplainOptions } from './explain-
 export * from './explain-translation.js'
 export {
   EXPLAIN_TOPICS,
-  type Explanation,
   type ExplainStep,
   type ExplainTopic,
   type ExplainValue,
+  type Explanation,
   exceptionName,
   formatExplanation,
 } from './explanation.js'

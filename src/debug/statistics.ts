@@ -134,7 +134,10 @@ function row(name: string, value: string): string {
   return `  ${name.padEnd(22)}${value.padStart(16)}`
 }
 
-const grouped = (value: number): string => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ' ')
+const grouped = (value: number): string =>
+  Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ' ')
 
 function byVector(name: string, counts: readonly VectorCount[]): string {
   const total = counts.reduce((sum, { count }) => sum + count, 0)

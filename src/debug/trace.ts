@@ -1,5 +1,5 @@
 import { type EventSink, VirtkitError } from '../contracts/index.js'
-import { type Cpu, MODE_CODE16, MODE_CODE32, MODE_CODE_MASK } from '../cpu/index.js'
+import { type Cpu, MODE_CODE_MASK, MODE_CODE16, MODE_CODE32 } from '../cpu/index.js'
 import { DECODE, decode, disassemble, Instruction, SEGMENT_NAMES } from '../isa/index.js'
 import { exceptionName, hex } from './explanation.js'
 import { catchPageFault, processorView, TableReader } from './processor-view.js'
@@ -142,7 +142,8 @@ function look(cpu: Cpu, linear: number, ip: number): { bytes: Uint8Array; text: 
   if (bytes.length === 0) return { bytes, text: '(not readable)' }
   const mode = cpu.s.mode & MODE_CODE_MASK
   const insn = new Instruction()
-  const ok = decode(bytes, 0, bytes.length, mode === MODE_CODE16 ? 16 : mode === MODE_CODE32 ? 32 : 64, insn) === DECODE.ok
+  const ok =
+    decode(bytes, 0, bytes.length, mode === MODE_CODE16 ? 16 : mode === MODE_CODE32 ? 32 : 64, insn) === DECODE.ok
   return {
     bytes: bytes.slice(0, insn.length),
     text: ok ? disassemble(insn, ip) : '(invalid)',
@@ -156,7 +157,12 @@ function registers(cpu: Cpu): [string, bigint][] {
   SEGMENT_NAMES.forEach((name, n) => {
     result.push([name, BigInt(s.selector(n))])
   })
-  result.push(['cr0', BigInt(s.cr0 >>> 0)], ['cr2', BigInt(s.cr2)], ['cr3', BigInt(s.cr3)], ['cr4', BigInt(s.cr4 >>> 0)])
+  result.push(
+    ['cr0', BigInt(s.cr0 >>> 0)],
+    ['cr2', BigInt(s.cr2)],
+    ['cr3', BigInt(s.cr3)],
+    ['cr4', BigInt(s.cr4 >>> 0)],
+  )
   return result
 }
 

@@ -37,7 +37,6 @@ import {
   ifElse,
   type Load,
   type Store,
-  select,
   setLocal,
   teeLocal,
   type ValueType,
@@ -430,5 +429,3 @@ export function tlbEntry(linear: Code, entries: number): Code {
 export function gpr(reg: number): number {
   return SLOT_GPR + reg * 8
 }
-
-export { select }

@@ -104,7 +104,12 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
   }
 
   fill(low: number, high: number, write: boolean): boolean {
-    return this.cpu.memory.fillFast(high * TWO32 + (low >>> 0), write)
+    try {
+      return this.cpu.memory.fillFast(high * TWO32 + (low >>> 0), write)
+    } catch {
+      // Page tables in a device that throws: the step that follows meets it again, at an instruction boundary.
+      return false
+    }
   }
 
   step(): boolean {

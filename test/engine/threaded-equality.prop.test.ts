@@ -116,7 +116,7 @@ describe('engines agree', () => {
         fc.property(fc.integer(), fc.uint8Array({ minLength: 16, maxLength: 200 }), cuts, (seed, code, budgets) => {
           compare(bits, seed, code, budgets)
         }),
-        { numRuns: runs(25) },
+        { numRuns: runs(12) },
       )
     })
 
@@ -225,7 +225,7 @@ describe('engines agree', () => {
           source += 'jmp l0\n'
           compare(bits, seed, assembled(bits, source.replace(/^loop (l\d+)$/gm, 'jz near $1')), budgets)
         }),
-        { numRuns: runs(25) },
+        { numRuns: runs(12) },
       )
     })
   }

@@ -9,6 +9,7 @@ import { AddressSpace } from '../../src/memory/index.js'
 export type Bits = 16 | 32 | 64
 export type EngineName = 'reference' | 'threaded'
 
+/** RAM unless the caller wants another size. */
 export const RAM_BYTES = 0x100000
 const STORE_SIZE = 0x200000
 const PAGE_TABLES = 0x10000
@@ -19,14 +20,20 @@ export interface Machine {
 }
 
 /** Real mode with CS = DS = ES = SS base 0 (limit 64 KiB); flat 32-bit protected mode without paging; 64-bit mode with identity-mapped 2 MiB pages. */
-export function makeMachine(engine: EngineName, bits: Bits, code: Uint8Array, at = 0x8000): Machine {
+export function makeMachine(
+  engine: EngineName,
+  bits: Bits,
+  code: Uint8Array,
+  at = 0x8000,
+  ram: number = RAM_BYTES,
+): Machine {
   const reserved = Math.ceil((4096 + CPU_MEMORY_SIZE + STORE_SIZE) / 65536) * 65536
   const wasmMemory = new WebAssembly.Memory({
-    initial: (reserved + RAM_BYTES) / 65536 + 1,
-    maximum: (reserved + RAM_BYTES) / 65536 + 1,
+    initial: (reserved + ram) / 65536 + 1,
+    maximum: (reserved + ram) / 65536 + 1,
   })
   const space = new AddressSpace({ buffer: wasmMemory.buffer, reserved })
-  space.addRam(0, RAM_BYTES)
+  space.addRam(0, ram)
   const cpu = new Cpu({
     space,
     offset: 4096,
