@@ -113,13 +113,12 @@ export const GATE_SYNTAX = `VECTOR=KIND:SELECTOR:OFFSET[:DPL][:absent]; KIND is 
 /** Writes one entry of the IDT, in the size that the mode has. */
 export function writeGate(memory: PhysicalBus, mode: 'real' | 'protected' | 'long', text: string): void {
   const match = /^([^=]+)=(.+)$/.exec(text)
-  if (!match) return usage(`--gate: ${GATE_SYNTAX}; got '${text}'`)
+  if (!match) usage(`--gate: ${GATE_SYNTAX}; got '${text}'`)
   const vector = parseNumber('--gate', match[1]!, 255)
   const words = match[2]!.split(':')
   if (mode === 'real') {
     const [segment, offset, ...rest] = words
-    if (segment === undefined || offset === undefined || rest.length > 0)
-      return usage(`--gate: ${GATE_SYNTAX}; got '${text}'`)
+    if (segment === undefined || offset === undefined || rest.length > 0) usage(`--gate: ${GATE_SYNTAX}; got '${text}'`)
     memory.write16(IDT_AT + 4 * vector, parseNumber('--gate', offset, 0xffff))
     memory.write16(IDT_AT + 4 * vector + 2, parseNumber('--gate', segment, 0xffff))
     return
@@ -129,7 +128,7 @@ export function writeGate(memory: PhysicalBus, mode: 'real' | 'protected' | 'lon
   const [name, selector, offset, dpl = '0', ...rest] = words
   const type = Object.hasOwn(GATE_KINDS, name!) ? GATE_KINDS[name!] : undefined
   if (type === undefined || selector === undefined || offset === undefined || rest.length > 0) {
-    return usage(`--gate: ${GATE_SYNTAX}; got '${text}'`)
+    usage(`--gate: ${GATE_SYNTAX}; got '${text}'`)
   }
   const address = parseAddress('--gate', offset)
   if (mode === 'protected' && address > 0xffffffffn)

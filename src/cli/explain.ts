@@ -19,12 +19,12 @@ import {
 } from '../debug/index.js'
 import { AddressSpace } from '../memory/index.js'
 import {
-  type DescriptorWords,
   descriptorAttr,
   descriptorBase,
   descriptorLimit,
   SEGMENT_REGISTERS,
   type SegmentCache,
+  type TableRegister,
   TLB_POLICIES,
   Tlb,
 } from '../mmu/index.js'
@@ -195,7 +195,13 @@ const DEFAULT_LDT = 'null data:0x20000:0xfff:3 code:0x30000:0xffff:3'
 
 interface Tables {
   readonly memory: AddressSpace
-  readonly source: ExplainSource & { readonly memory: AddressSpace }
+  readonly source: {
+    readonly memory: AddressSpace
+    readonly gdtr: TableRegister
+    /** A selector, as LLDT takes it. */
+    readonly ldtr: number
+    readonly cpl: number
+  }
 }
 
 /** Memory with a GDT and an LDT, and the registers that name them. */
@@ -303,12 +309,11 @@ function interrupt(values: Values): Explanation[] {
 }
 
 /** LDTR as LLDT would load it. */
-function ldtCache(memory: AddressSpace, source: { readonly ldtr?: SegmentCache | number }): SegmentCache {
-  const selector = typeof source.ldtr === 'number' ? source.ldtr : 0
+function ldtCache(memory: AddressSpace, { ldtr: selector }: Tables['source']): SegmentCache {
   if (selector === 0) return { selector: 0, base: 0, limit: 0, attr: 0 }
   const at = GDT_AT + (selector & 0xfff8)
-  const words: DescriptorWords = { lo: memory.read32(at), hi: memory.read32(at + 4) }
-  const { lo, hi } = words
+  const lo = memory.read32(at)
+  const hi = memory.read32(at + 4)
   return { selector, base: descriptorBase(lo, hi), limit: descriptorLimit(lo, hi), attr: descriptorAttr(hi) }
 }
 

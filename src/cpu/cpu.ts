@@ -344,7 +344,8 @@ export class Cpu implements EngineHost {
     if (this.smiPending && !this.inSmm && shadow !== SHADOW_SS) {
       this.smiPending = false
       this.stats.smis++
-      this.delivered(() => enterSmm(this))
+      const halted = this.halted
+      this.delivered(() => enterSmm(this, halted))
       return true
     }
     if (this.nmiPending && !this.nmiBlocked && !this.inSmm && shadow !== SHADOW_SS) {

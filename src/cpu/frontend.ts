@@ -7,11 +7,12 @@ import { createDecoder, type Decode } from '../isa/decoder.js'
 import { CPU_LEVELS, decoderOptionsFor } from '../isa/decoder-models.js'
 import { DECODE, Instruction } from '../isa/instruction.js'
 import { MN } from '../isa/mnemonics.js'
+import { ROWS } from '../isa/table.js'
 import { type AddressSpace, WATCH_CODE } from '../memory/index.js'
 import { isThrownFault, raiseGp } from './exceptions.js'
 import { HELPER } from './helpers.js'
 import { MODE_CODE16, MODE_CODE32, MODE_CODE64, MODE_CODE_MASK, OFF_SEG, SEG_BASE, SEG_LIMIT, SEG_STRIDE } from './layout.js'
-import { LIFT } from './lift.js'
+import { isX87Feature, LIFT } from './lift.js'
 import type { LinearMemory } from './linear-memory.js'
 import type { CpuModel } from './models.js'
 import type { CpuState } from './state.js'
@@ -94,7 +95,9 @@ export class Frontend {
     this.generation = new Uint32Array(frames)
     this.chunks = new Uint32Array(frames)
     const level = [...CPU_LEVELS].reverse().find((name) => model.features.has(name)) ?? '8086'
-    this.decode = createDecoder(decoderOptionsFor(level, model.features))
+    // x87 instructions decode everywhere: what becomes of them where there is none is lifted like any other meaning.
+    const features = new Set<string>([...model.features, ...ROWS.map((row) => row.feature).filter(isX87Feature)])
+    this.decode = createDecoder(decoderOptionsFor(level, features))
     this.onInvalidate = onInvalidate
     space.onCodeWrite((page, at, length) => this.codeWritten(page, at, length))
   }

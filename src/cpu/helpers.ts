@@ -25,6 +25,8 @@ import { iret } from './iret.js'
 import {
   cmpxchg8b,
   cmpxchg16b,
+  count8086,
+  escape,
   int1,
   int3,
   intN,
@@ -140,6 +142,8 @@ export const HELPER = {
   sysexit: 73,
   syscall: 74,
   sysret: 75,
+  escape: 76,
+  count8086: 77,
 } as const
 
 const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
@@ -219,6 +223,8 @@ const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
   sysexit,
   syscall,
   sysret,
+  escape,
+  count8086,
 }
 
 /** `HELPERS[HELPER.x]` is helper x. */

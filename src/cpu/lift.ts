@@ -7,8 +7,11 @@
 
 import { type Instruction, OPERAND, PREFIX_REP, PREFIX_REPNE, SEG_ES, SEG_SS } from '../isa/instruction.js'
 import { MNEMONICS } from '../isa/mnemonics.js'
+import { ROWS } from '../isa/table.js'
+import { HELPER } from './helpers.js'
 import { gprSlot, SLOT_GPR, tempSlot } from './layout.js'
 import { LIFT_SYSTEM } from './lift-system.js'
+import { COUNT_ROTATE, COUNT_ROTATE_CARRY, COUNT_SHIFT } from './miscellany.js'
 import { type UopBuilder, widthOf } from './uop-builder.js'
 import { UOP } from './uops.js'
 
@@ -69,6 +72,16 @@ function unary(kind: number): Lift {
   }
 }
 
+/** Slot of the count of a shift by CL: every processor but the 8086 masks it to 5 (6) bits, as the micro-ops do. */
+function shiftCount(kind: number, width: number, b: UopBuilder): number {
+  if (b.model.shiftCountMask === 0x1f) return gprSlot(1)
+  const rotate = kind === UOP.ROL || kind === UOP.ROR
+  const carry = kind === UOP.RCL || kind === UOP.RCR
+  const which = carry ? COUNT_ROTATE_CARRY : rotate ? COUNT_ROTATE : COUNT_SHIFT
+  b.helper(HELPER.count8086, { a: T1, b: which, c: 8 << width, ends: false })
+  return T1
+}
+
 function shift(kind: number, immediateKind: number): Lift {
   return (i, b) => {
     const width = destinationWidth(i)
@@ -79,7 +92,7 @@ function shift(kind: number, immediateKind: number): Lift {
       b.load(width, T0, true)
     }
     const count = i.ops[1].kind
-    if (count === OPERAND.gpr) b.op(kind, width, slot, slot, gprSlot(i.ops[1].reg))
+    if (count === OPERAND.gpr) b.op(kind, width, slot, slot, shiftCount(kind, width, b))
     else b.op(immediateKind, width, slot, slot, 0, count === OPERAND.one ? 1 : i.imm & 0xff)
     if (memory) b.store(width, T0)
   }
@@ -547,6 +560,18 @@ const LIFT_ORDINARY: Readonly<Record<string, Lift>> = {
   endbr64: nothing,
 }
 
+/** x87 instructions: for processors without an x87. */
+const liftEscape: Lift = (_i, b) => b.helper(HELPER.escape, { ends: false })
+
+const X87_MNEMONICS: ReadonlySet<string> = new Set(ROWS.filter((row) => isX87Feature(row.feature)).map((row) => row.mnemonic))
+
+/** Whether a feature name of the instruction table belongs to the x87. */
+export function isX87Feature(feature: string): boolean {
+  return feature.startsWith('fpu') || feature === 'fcmov'
+}
+
 /** The lifting function of each mnemonic number; `undefined` where nothing is implemented. */
-export const LIFT: readonly (Lift | undefined)[] = MNEMONICS.map((name) => LIFT_ORDINARY[name] ?? LIFT_SYSTEM[name])
+export const LIFT: readonly (Lift | undefined)[] = MNEMONICS.map(
+  (name) => LIFT_ORDINARY[name] ?? LIFT_SYSTEM[name] ?? (X87_MNEMONICS.has(name) ? liftEscape : undefined),
+)
 

@@ -5,7 +5,7 @@
 
 import { FLAG_AC, FLAG_CF, FLAG_IF, FLAG_OF, FLAG_ZF } from '../isa/flags.js'
 import { SEG_FS } from '../isa/instruction.js'
-import { CR0_MP, CR0_TS } from '../mmu/index.js'
+import { CR0_EM, CR0_MP, CR0_TS } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
 import { EVENT_INT1, EVENT_SOFTWARE, EVENT_SOFTWARE_TRAP, softwareInterrupt } from './deliver.js'
 import { raise, raiseGp, raiseUd, VECTOR_BP, VECTOR_DB, VECTOR_NM, VECTOR_OF } from './exceptions.js'
@@ -133,6 +133,35 @@ export function setAc(cpu: CpuCore, _a: number, _b: number, _c: number, imm: num
 /** Helper WAIT. */
 export function wait(cpu: CpuCore): void {
   if ((cpu.s.cr0 & (CR0_MP | CR0_TS)) === (CR0_MP | CR0_TS)) raise(VECTOR_NM)
+}
+
+/**
+ * Helper ESC: an x87 instruction on a processor without an x87. CR0.EM and CR0.TS send it to an emulator by #NM; otherwise processors up to the
+ * 80486 go on as if it had run (nobody answers on the coprocessor bus), later ones do not know it.
+ */
+export function escape(cpu: CpuCore): void {
+  if (cpu.s.cr0 & (CR0_EM | CR0_TS)) raise(VECTOR_NM)
+  if (cpu.model.features.has('pentium')) raiseUd()
+}
+
+/** Which count {@link count8086} prepares. */
+export const COUNT_SHIFT = 0
+export const COUNT_ROTATE = 1
+export const COUNT_ROTATE_CARRY = 2
+
+/**
+ * Helper for shifts by CL on the 8086, which uses all eight bits of the count: a = slot for a count of at most 31 with the same outcome,
+ * b = COUNT_ kind, c = operand width in bits.
+ */
+export function count8086(cpu: CpuCore, a: number, b: number, c: number): void {
+  const s = cpu.s
+  let count = s.get32(8) & 0xff
+  if (count > 31) {
+    if (b === COUNT_SHIFT) count = 31
+    else if (b === COUNT_ROTATE) count = 16 + (count & 15)
+    else count = (count % (c + 1)) || c + 1
+  }
+  s.set32(a, count)
 }
 
 /** Helper WBINVD, INVD: caches are not modelled. */

@@ -139,10 +139,4 @@ fail_text%1:
         hlt
         jmp .stop
 %endmacro
-
-color           db 0x07
-text_ok         db '[ok] ', 0
-text_fail       db '[FAIL] ', 0
-text_colon      db ': ', 0
-text_title      db 'virtkit guest: an x86 PC from real mode to power off', 10, 0
 `

@@ -157,7 +157,7 @@ SYS_PID         equ 4
 %endmacro
 ; FAULTS for segment limits and other checks that some emulators leave out.
 %macro LIMIT 4+
-%if STRICT
+%if EXACT
         FAULTS %1, %2, %3, %4
 %endif
 %endmacro

@@ -84,7 +84,7 @@ real_mode:
         pop bp
         iret
 .limit:
-%if STRICT
+%if EXACT
         mov word [13 * 4], .gp          ; a 32-bit offset beyond 64 KiB: #GP, without an error code
         mov word [13 * 4 + 2], 0
         mov ebx, 0x10000
@@ -222,5 +222,10 @@ protected_mode:
         jmp interrupts
 
 selector_code32 dw CODE32
+color           db 0x07
+text_ok         db '[ok] ', 0
+text_fail       db '[FAIL] ', 0
+text_colon      db ': ', 0
+text_title      db 'virtkit guest: an x86 PC from real mode to power off', 10, 0
         CONSOLE , 0xb8000
 `
