@@ -19,7 +19,7 @@ class Counter implements PortDevice {
 }
 
 const counter = new Counter()
-const pc = new Pc({ memory: 1024 * 1024, engine: 'reference' })
+const pc = new Pc({ memory: 16 * 1024 * 1024, engine: 'reference' })
 pc.board.ports.register(0x300, 1, counter)
 const program = assemble(`
   org 0x7c00

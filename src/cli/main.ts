@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** The `virtkit` command. */
 import { VirtkitError } from '../contracts/index.js'
-import { CommandError, EXIT_DEVICE, EXIT_IMAGE, EXIT_USAGE } from './exit-status.js'
+import { CommandError, EXIT_DEVICE, EXIT_IMAGE, EXIT_INTERNAL, EXIT_POWER_OFF, EXIT_USAGE } from './exit-status.js'
 
 const USAGE = `Usage: virtkit <command> [options]
 
@@ -23,8 +23,9 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'help':
     case '--help':
     case '-h':
-      console.log(rest[0] === 'run' ? (await import('./run.js')).RUN_USAGE : USAGE)
-      return 0
+      if (rest[0] !== undefined && rest[0] !== 'help') return main([rest[0], '--help'])
+      console.log(USAGE)
+      return EXIT_POWER_OFF
     default:
       throw new CommandError(EXIT_USAGE, `there is no command '${command}': run, demo, explain or help was expected`)
   }
@@ -32,17 +33,22 @@ async function main(argv: readonly string[]): Promise<number> {
 
 /** One clear line, and the status that goes with it. */
 function report(error: unknown): number {
+  const message = (error instanceof Error ? error.message : String(error)).replace(/\s*\n\s*/g, ' ')
   if (error instanceof CommandError) {
-    console.error(`virtkit: ${error.message}`)
+    console.error(`virtkit: ${message}`)
     return error.status
   }
   if (error instanceof VirtkitError) {
-    console.error(`virtkit: ${error.message}`)
+    console.error(`virtkit: ${message}`)
     if (error.code === 'bad-image' || error.code === 'unreadable') return EXIT_IMAGE
     return error.code === 'device-failed' ? EXIT_DEVICE : EXIT_USAGE
   }
-  throw error
+  console.error(`virtkit: this is a fault of virtkit itself: ${message}`)
+  return EXIT_INTERNAL
 }
+
+// A reader that goes away (virtkit … | head) ends the output without a complaint.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
 try {
   process.exitCode = await main(process.argv.slice(2))

@@ -6,7 +6,9 @@ import {
   DESC_TYPE_TASK_GATE,
   decodeDescriptor,
   descriptorAttr,
+  descriptorLimit,
   EFER_LMA,
+  ERROR_EXT,
   gateOffset32,
   gateSelector,
   type InterruptTarget,
@@ -67,9 +69,24 @@ export function explainInterrupt(
   const kind = software ? `INT ${hex(vector)}` : vector < 32 ? exceptionName(vector) : 'external interrupt'
   const title = `Interrupt: vector ${hex(vector, 2)} (${kind}) at CPL ${view.cpl}`
   if (is8086(view) && !view.v86) return explainReal(view, title, vector)
-  return (view.efer & EFER_LMA) !== 0
-    ? explainLong(view, title, vector, software)
-    : explainProtected(view, title, vector, software)
+  const explanation =
+    (view.efer & EFER_LMA) !== 0
+      ? explainLong(view, title, vector, software)
+      : explainProtected(view, title, vector, software)
+  return software || explanation.ok ? explanation : withExtBit(explanation)
+}
+
+/** Faults while an external interrupt or an exception is delivered have EXT set in their error code. */
+function withExtBit(explanation: Explanation): Explanation {
+  const { vector, errorCode } = explanation.result
+  if (typeof vector !== 'number' || typeof errorCode !== 'number' || vector < 10 || vector > VECTOR_GP)
+    return explanation
+  const fault = { vector, errorCode: errorCode | ERROR_EXT }
+  return {
+    ...explanation,
+    outcome: `the processor raises ${faultText(fault)} while it delivers this one (bit 0: EXT)`,
+    result: fault,
+  }
 }
 
 function explainReal(view: ProcessorView, title: string, vector: number): Explanation {
@@ -174,9 +191,19 @@ function explainProtected(view: ProcessorView, title: string, vector: number, so
   }
   steps.add('Find the code segment', code, codeValues)
   const handler = get('handler')!
+  const offset = Number(handler.offset)
+  const codeLimit = descriptorLimit(codeLo, codeHi)
+  if (offset > codeLimit) {
+    fault = { vector: VECTOR_GP, errorCode: 0 }
+    steps.add('Check the offset', `offset ${hex(offset, 8)} is beyond the limit ${hex(codeLimit)}: #GP`, {
+      offset,
+      limit: codeLimit,
+    })
+    return fail(title, steps, fault)
+  }
   steps.add(
     'Add base and offset',
-    `base ${hex(Number(handler.base), 8)} + offset ${hex(Number(handler.offset), 8)} = ${hex(Number(handler.linear), 8)}`,
+    `base ${hex(Number(handler.base), 8)} + offset ${hex(offset, 8)} = ${hex(Number(handler.linear), 8)}`,
     handler,
   )
   return succeed(title, steps, found as InterruptTarget)

@@ -106,6 +106,7 @@ function loadElf(memory: PhysicalBus, map: readonly MemoryMapEntry[], image: Uin
   if (size < 32 || table + size * count > image.length) bad('the ELF program headers are truncated')
   let end = 0
   let physicalEntry = entry
+  const taken: { from: number; to: number; n: number }[] = []
   for (let n = 0; n < count; n++) {
     const at = table + n * size
     if (view.getUint32(at, true) !== 1) continue
@@ -116,6 +117,9 @@ function loadElf(memory: PhysicalBus, map: readonly MemoryMapEntry[], image: Uin
     const memorySize = view.getUint32(at + 20, true)
     if (offset + fileSize > image.length) bad(`segment ${n} is truncated`)
     if (memorySize < fileSize) bad(`segment ${n} is larger in the file than in memory`)
+    const clash = taken.find((other) => physical < other.to && other.from < physical + memorySize)
+    if (clash) bad(`segments ${clash.n} and ${n} overlap in memory`)
+    taken.push({ from: physical, to: physical + memorySize, n })
     if (entry >= virtual && entry < virtual + memorySize) physicalEntry = entry - virtual + physical
     const bytes = image.subarray(offset, offset + fileSize)
     end = Math.max(end, place(memory, map, physical, bytes, memorySize - fileSize))

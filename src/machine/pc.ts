@@ -16,6 +16,7 @@ import { referenceExecutor, threadedEngine } from '../engine/index.js'
 import { FLAG_IF } from '../isa/index.js'
 import { AddressSpace } from '../memory/index.js'
 import { Board } from './board.js'
+import { Keyboard, Mouse } from './input.js'
 import { loadMultiboot, type MultibootModule } from './multiboot.js'
 import { Screen } from './screen.js'
 import { SerialPort } from './serial-port.js'
@@ -29,6 +30,8 @@ const MIB = 0x100000
 const STORE_SIZE: number = 16 * MIB
 /** Instructions per turn of the asynchronous `run`: between turns the host breathes. */
 const TURN = 2_000_000
+/** What a jump over halted time takes from a run's budget, so that a guest that sleeps for ever still ends it. */
+const IDLE_COST = 50
 
 export interface PcOptions {
   /** Bytes of RAM, a multiple of 1 MiB. Default 64 MiB. */
@@ -69,7 +72,7 @@ export interface RunResult {
 export interface RunOptions {
   /** Ends the run at the next instruction boundary between turns, with reason `aborted`. */
   readonly signal?: AbortSignal
-  /** At most this many instructions. Default: no limit. */
+  /** At most this many instructions; sleeping takes a few as well, see {@link Pc.runSync}. Default: no limit. */
   readonly instructions?: number
   /** Called between turns; returning true ends the run with reason `budget`. */
   readonly until?: () => boolean
@@ -101,6 +104,8 @@ export class Pc {
   readonly screen: Screen
   /** The first serial port. */
   readonly serial: SerialPort
+  readonly keyboard: Keyboard
+  readonly mouse: Mouse
   /** What firmware wrote to port 0x402. */
   readonly firmwareLog: SerialPort
   /** What the guest wrote to port 0xE9. */
@@ -112,6 +117,8 @@ export class Pc {
   private resetRequested = false
   private deadline = Number.POSITIVE_INFINITY
   private running = false
+  /** What the current turn has used of its budget. */
+  private spent = 0
   private disposed = false
 
   constructor(options: PcOptions = {}) {
@@ -165,6 +172,8 @@ export class Pc {
       ...pick(options, ['events', 'bios', 'vgaBios', 'drives', 'floppy', 'bootOrder', 'date']),
     })
     this.screen = new Screen(this.board.vga)
+    this.keyboard = new Keyboard(this.board.ps2)
+    this.mouse = new Mouse(this.board.ps2)
     const executor: ExecutorFactory = referenceExecutor
     const factory: { engine: EngineFactory } | object = engine === 'threaded' ? { engine: threadedEngine } : {}
     this.cpu = new Cpu({
@@ -252,17 +261,41 @@ export class Pc {
   }
 
   /**
-   * Runs at most `budget` instructions without giving the host a turn. Returns why it ended; `budget` when the instructions were used up.
+   * Runs at most `budget` instructions without giving the host a turn. Returns why it ended; `budget` when they were used up. While the
+   * processor is halted, time jumps to the next event; each jump takes the place of a few instructions in the budget. Throws `device-failed`
+   * when a device throws: the CPU then stands before the instruction that met it, and the machine can be run on.
    */
   runSync(budget: number): RunResult {
     this.check()
     if (!(budget > 0)) throw new VirtkitError('bad-argument', 'a run needs a positive number of instructions')
-    const { cpu, clock } = this
-    const start = cpu.instructions
-    const end = start + budget
+    if (this.running) throw new VirtkitError('busy', 'this machine is already running')
+    this.running = true
+    try {
+      return this.turn(budget)
+    } finally {
+      this.running = false
+    }
+  }
+
+  private turn(budget: number): RunResult {
     this.ending = undefined
-    const finish = (reason: StopReason): RunResult => ({ reason, instructions: cpu.instructions - start })
-    while (cpu.instructions < end) {
+    this.spent = 0
+    const start = this.cpu.instructions
+    try {
+      const ending = this.loop(budget)
+      return { ...ending, instructions: this.cpu.instructions - start }
+    } catch (cause) {
+      if (cause instanceof VirtkitError) throw cause
+      const message = cause instanceof Error ? cause.message : String(cause)
+      throw new VirtkitError('device-failed', `a device failed: ${message}`, { cause })
+    } finally {
+      this.deadline = Number.POSITIVE_INFINITY
+    }
+  }
+
+  private loop(budget: number): { reason: StopReason; status?: number } {
+    const { cpu, clock } = this
+    while (this.spent < budget) {
       clock.runDue()
       if (this.resetRequested) {
         this.resetRequested = false
@@ -271,26 +304,30 @@ export class Pc {
       if (this.ending !== undefined) {
         const ending: { reason: StopReason; status?: number } = this.ending
         this.ending = undefined
-        return { ...ending, instructions: cpu.instructions - start }
+        return ending
       }
       this.deadline = clock.nextDeadline
-      const slice = Math.min(end - cpu.instructions, Math.max(1, clock.instructionsToDeadline))
-      const stop = cpu.run(slice)
+      const before = cpu.instructions
+      const stop = cpu.run(Math.min(budget - this.spent, Math.max(1, clock.instructionsToDeadline)))
+      this.spent += cpu.instructions - before
       this.deadline = Number.POSITIVE_INFINITY
       if (stop === 'shutdown') {
-        if (this.onTripleFault === 'stop') return finish('triple-fault')
+        if (this.onTripleFault === 'stop') return { reason: 'triple-fault' }
+        this.spent++
         this.reset()
       } else if (stop === 'halted' && this.ending === undefined && !this.resetRequested) {
         const next = clock.nextDeadline
-        if ((cpu.s.flagsRest & FLAG_IF) === 0 || next === Number.POSITIVE_INFINITY) return finish('halted')
+        if ((cpu.s.flagsRest & FLAG_IF) === 0 || next === Number.POSITIVE_INFINITY) return { reason: 'halted' }
         clock.skipTo(next)
+        this.spent += IDLE_COST
       }
     }
-    return finish('budget')
+    return { reason: 'budget' }
   }
 
   /**
    * Runs until the guest ends it, the caller aborts, or the limit is reached, giving the host's event loop a turn every few million instructions.
+   * Throws `device-failed` as {@link runSync} does, and `disposed` when the machine is disposed of meanwhile.
    */
   async run(options: RunOptions = {}): Promise<RunResult> {
     this.check()
@@ -298,14 +335,16 @@ export class Pc {
     this.running = true
     try {
       let left = options.instructions ?? Number.POSITIVE_INFINITY
+      if (!(left > 0)) throw new VirtkitError('bad-argument', 'a run needs a positive number of instructions')
       let total = 0
       for (;;) {
         if (options.signal?.aborted) return { reason: 'aborted', instructions: total }
-        const result = this.runSync(Math.min(left, TURN))
+        if (!(left > 0)) return { reason: 'budget', instructions: total }
+        const result = this.turn(Math.min(left, TURN))
         total += result.instructions
-        left -= result.instructions
+        left -= this.spent
         if (result.reason !== 'budget') return { ...result, instructions: total }
-        if (left <= 0 || options.until?.()) return { reason: 'budget', instructions: total }
+        if (options.until?.()) return { reason: 'budget', instructions: total }
         await breathe()
         this.check()
       }

@@ -34,6 +34,7 @@
 
 #define OPTION_NO_TRAP 1   /* leave TF clear: the INT3 that fills the code page ends the case */
 #define OPTION_REPEAT 2    /* a repeated string instruction: step on while RIP stays */
+#define OPTION_BREAKPOINT 4 /* vector 3 is the instruction's own, not the filler's */
 
 #define EFLAGS_TF 0x100
 #define EFLAGS_NT 0x4000
@@ -119,7 +120,7 @@ static void load_case(ucontext_t *uc) {
   for (int i = 0; i < c->pokes; i++) memcpy(expected + c->poke[i].offset, c->poke[i].bytes, c->poke[i].length);
   memcpy(data, expected, DATA_BYTES);
   memset(code, 0xcc, PAGE);
-  for (int i = 0; i < c->code_length && c->code_offset + i < PAGE; i++) code[c->code_offset + i] = c->code[i];
+  for (unsigned i = 0; i < c->code_length && c->code_offset + i < PAGE; i++) code[c->code_offset + i] = c->code[i];
   uint32_t flags = c->flags | (c->options & OPTION_NO_TRAP ? 0 : EFLAGS_TF);
   steps = 0;
   greg_t *g = uc->uc_mcontext.gregs;
@@ -178,7 +179,7 @@ static void record(ucontext_t *uc, const uint64_t *bases, const uint16_t *sel) {
   r.error = trap == 10 || trap == 11 || trap == 12 || trap == 13 || trap == 14 || trap == 17 ? (uint32_t)G(uc, REG_ERR) : 0;
   r.steps = (uint16_t)steps;
   if (trap == 1 && !(c->options & OPTION_NO_TRAP)) r.vector = 255;
-  if (trap == 3 && c->code[0] != 0xcc && !(c->code[0] == 0xcd && c->code[1] == 3)) {
+  if (trap == 3 && !(c->options & OPTION_BREAKPOINT)) {
     /* The filler: the instruction completed (TF was clear, suppressed or loaded as zero). */
     r.vector = 255;
     r.rip--;

@@ -2,6 +2,7 @@
 
 export const OPTION_NO_TRAP = 1
 export const OPTION_REPEAT = 2
+export const OPTION_BREAKPOINT = 4
 
 export const POKES = 4
 export const POKE_BYTES = 32

@@ -97,7 +97,8 @@ function sizes(row: Row, bits: Bits): readonly (2 | 4 | 8)[] {
 /** The row's shapes: with a memory operand, with registers only. */
 function shapes(row: Row): readonly boolean[] {
   if (!row.modrm) return [row.operands.some((o) => o.method === 'O')]
-  if (row.mod === 'mem') return [true]
+  // AMD processors have no register form of PREFETCH and PREFETCHW.
+  if (row.mod === 'mem' || (row.map === 1 && row.opcode === 0x0d)) return [true]
   if (row.mod === 'reg' || row.mod === 'ignored') return [false]
   return [false, true]
 }

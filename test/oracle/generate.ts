@@ -3,7 +3,7 @@
  * are steered so that accesses meet the mapped pages, their edges, the read-only page and, in 64-bit code, addresses that are not canonical.
  * The generator writes machine code by itself: it does not ask the library's assembler or decoder.
  */
-import { OPTION_NO_TRAP, OPTION_REPEAT, OracleCase } from './case.js'
+import { OPTION_BREAKPOINT, OPTION_NO_TRAP, OPTION_REPEAT, OracleCase } from './case.js'
 import type { Form } from './forms.js'
 import {
   CODE_16,
@@ -116,6 +116,7 @@ class Generator {
     this.encode()
     if (bits !== 64) for (let i = 0; i < 8; i++) c.reg[i] = c.reg[i]! & 0xffff_ffffn
     if (row.mnemonic === 'int1' || row.mnemonic === 'int3' || this.loadsStackSegment) c.options |= OPTION_NO_TRAP
+    if (row.mnemonic === 'int3' || row.mnemonic === 'int') c.options |= OPTION_BREAKPOINT
     if (this.isString && form.repeat !== 0) c.options |= OPTION_REPEAT
     return c
   }
@@ -271,7 +272,9 @@ class Generator {
   private farSelector(): number {
     const { r, form } = this
     const own = form.bits === 64 ? [USER_CS, USER_CS, USER32_CS] : form.bits === 32 ? [USER32_CS] : [LDT_CODE16]
-    return r.chance(60) ? r.pick(own) : r.pick([USER32_CS, USER_CS, LDT_CODE, LDT_EXECUTE, ...SELECTORS])
+    const selector = r.chance(60) ? r.pick(own) : r.pick([USER32_CS, USER_CS, LDT_CODE, LDT_EXECUTE, ...SELECTORS])
+    // A 16-bit stack and 64-bit code at once: Linux cannot return a signal from there.
+    return form.bits === 16 && (selector & ~3) === (USER_CS & ~3) ? USER32_CS : selector
   }
 
   /** Registers and memory that an instruction uses without naming them. */
@@ -297,9 +300,8 @@ class Generator {
         this.pokeNumbers(this.stackTarget(), [this.codeTarget(), opSize])
         break
       case 'retf': {
-        const pops = row.operands.length > 0 ? 0 : 0
         this.pokeNumbers(
-          this.stackTarget(pops),
+          this.stackTarget(),
           [this.codeTarget(), opSize],
           [BigInt(this.farSelector()) | (r.big() << 16n), opSize],
         )

@@ -522,7 +522,7 @@ exceptions:
         mov eax, cr0
         and eax, 0x7ffffffe
         or eax, 0x80000000
-        FAULTS 13, 0, "#GP for paging without protection", mov cr0, eax
+        LIMIT 13, 0, "#GP for paging without protection", mov cr0, eax
         mov eax, cr0
         test al, 1
         CHECK nz, "CR0 is as it was"

@@ -150,7 +150,7 @@ gdt:    dq 0                                            ; the null selector
         DESCRIPTOR TSS_MAIN, 0x88, 0x89, 0              ; SEL_TSS: 0x68 bytes, then an I/O bitmap for 256 ports
         DESCRIPTOR TSS_TASK, 0x67, 0x89, 0              ; SEL_TASK
         DESCRIPTOR TSS_FAULT, 0x67, 0x89, 0             ; SEL_FAULT_TASK
-        DESCRIPTOR ldt, 0x1f, 0x82, 0                   ; SEL_LDT
+        DESCRIPTOR ldt - boot + LOAD, 0x1f, 0x82, 0                   ; SEL_LDT
         dw call_gate_entry, CODE32, 0xec02, 0           ; CALL_GATE: DPL 3, two parameters
         dw 0, SEL_TASK, 0xe500, 0                       ; TASK_GATE: DPL 3
         DESCRIPTOR 0, 0xfffff, 0x12, 12                 ; ABSENT

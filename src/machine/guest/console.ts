@@ -88,7 +88,7 @@ pass%1:
         mov ecx, esi
         call puts%1
         sub ecx, esi
-        add ecx, 13
+        add ecx, 15
         mov al, ' '
 .pad:   call putc%1
         loop .pad

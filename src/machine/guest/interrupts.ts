@@ -145,6 +145,7 @@ expected_fault:
         mov [caught_cs], eax
         mov eax, [ebp + FRAME_FLAGS]
         mov [caught_flags], eax
+        and dword [ebp + FRAME_FLAGS], 0xffffffff - TF
         mov eax, cr2
         mov [caught_cr2], eax
         xor eax, eax

@@ -21,7 +21,7 @@ paging_stage:
         mov esi, LOAD / 0x1000
 .image: or byte [ebx + esi * 4], 4
         inc esi
-        cmp esi, (image_end + 0xfff) / 0x1000
+        cmp esi, (image_end - boot + LOAD + 0xfff) / 0x1000
         jb .image
         or byte [ebx + (USER_STACK / 0x1000 - 1) * 4], 4        ; its stacks,
         or byte [ebx + (USER_STACK_A / 0x1000 - 1) * 4], 4
@@ -65,7 +65,7 @@ paging_stage:
         FAULTS 14, 0, "#PF in the second page of an access", mov eax, [HIGH + 0x2ffe]
         cmp dword [caught_cr2], HIGH + 0x3000
         CHECK e, "CR2 is the part that failed"
-        FAULTS 14, 2, "#PF for a read-modify-write", add dword [HIGH + 0x9000], 1
+        LIMIT 14, 2, "#PF for a read-modify-write", add dword [HIGH + 0x9000], 1
         mov dword [resume], .fetched    ; a fetch fails at its target
         mov eax, HIGH + 0xa000
         jmp eax
@@ -165,8 +165,10 @@ page_fault:
         jae expected_fault
         test dword [ebp + FRAME_ERROR], 1
         jnz expected_fault
+%if EXACT
         test dword [ebp + FRAME_ERROR], 2       ; our programs only ever write to a new page
         jz expected_fault
+%endif
         mov [demand_fault], eax
         inc dword [demanded]
         mov edi, [next_frame]

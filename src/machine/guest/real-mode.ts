@@ -180,14 +180,16 @@ protected_mode:
         smsw ax
         test al, 1
         CHECK nz, "PE is set"
+%if EXACT
         test byte [gdt + CODE32 + 5], 1
         CHECK nz, "loading CS sets the accessed bit"
+%endif
         test byte [gdt + DATA32 + 5], 1
         CHECK nz, "loading DS sets the accessed bit"
         lar ebx, [selector_code32]
         CHECK z, "LAR of a code segment"
-        and ebx, 0xf0ff00
-        cmp ebx, 0xc09b00
+        and ebx, 0xf0fe00
+        cmp ebx, 0xc09a00
         CHECK e, "LAR gives the access rights"
         mov eax, SMALL
         lsl ebx, eax

@@ -200,9 +200,9 @@ v86_program:
         mov bx, 0x21
         stc
         int 0x60
+        jnc .end
         cmp bx, 0x1221
         jne .end
-        jnc .end
         mov ah, 4                       ; the interrupt went to our own handler and back
         push word CF + 2
         popf

@@ -1,0 +1,117 @@
+/**
+ * `npm run bench`: millions of guest instructions a second of the threaded engine (and, for scale, the reference engine), side by side with v86, all
+ * running the identical image in this one process. Options: --rounds N (default 3), --reference, --json FILE.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import { Pc } from '../src/machine/index.js'
+import { benchImage, LOOPS } from './loops.js'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    reference: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
+})
+const rounds = Number(values.rounds)
+const image = benchImage()
+
+/** Seconds each loop took, from the time of its two marks. */
+type Times = number[]
+
+/** Collects marks and turns them into times. */
+class Stopwatch {
+  private readonly started: (number | undefined)[] = LOOPS.map(() => undefined)
+  readonly times: Times = []
+  finished = false
+
+  mark(letter: string): void {
+    const now = performance.now()
+    if (letter === '.') this.finished = true
+    const n = letter.charCodeAt(0) - 97
+    if (n < 0 || n >= LOOPS.length) return
+    const start = this.started[n]
+    if (start === undefined) this.started[n] = now
+    else this.times[n] = (now - start) / 1000
+  }
+}
+
+function runVirtkit(engine: 'threaded' | 'reference'): Times {
+  const pc = new Pc({ memory: 32 << 20, engine })
+  const watch = new Stopwatch()
+  pc.serial.onByte = (byte) => watch.mark(String.fromCharCode(byte))
+  pc.loadMultiboot(image)
+  const result = pc.runSync(2e9)
+  if (!watch.finished) throw new Error(`${engine}: the image did not finish: ${result.reason}`)
+  return watch.times
+}
+
+async function runV86(): Promise<Times> {
+  const require = createRequire(import.meta.url)
+  const { V86 } = await import('v86')
+  const wasm = require.resolve('v86').replace(/[^/]*$/, 'v86.wasm')
+  const watch = new Stopwatch()
+  const emulator = new V86({
+    wasm_path: wasm,
+    memory_size: 32 << 20,
+    vga_memory_size: 2 << 20,
+    multiboot: { buffer: Uint8Array.from(image).buffer },
+    autostart: false,
+    disable_speaker: true,
+  })
+  await new Promise<void>((resolve, reject) => {
+    const limit = setTimeout(() => reject(new Error('v86: the image did not finish within 10 minutes')), 600_000)
+    emulator.add_listener('serial0-output-byte', (byte: number) => {
+      watch.mark(String.fromCharCode(byte))
+      if (watch.finished) {
+        clearTimeout(limit)
+        resolve()
+      }
+    })
+    emulator.add_listener('emulator-loaded', () => void emulator.run())
+  })
+  await emulator.destroy()
+  return watch.times
+}
+
+function median(list: readonly number[]): number {
+  const sorted = [...list].sort((a, b) => a - b)
+  return sorted[sorted.length >> 1]!
+}
+
+const contestants: { name: string; run: () => Times | Promise<Times>; results: Times[] }[] = [
+  { name: 'virtkit threaded', run: () => runVirtkit('threaded'), results: [] },
+  ...(values.reference ? [{ name: 'virtkit reference', run: () => runVirtkit('reference'), results: [] }] : []),
+  { name: 'v86', run: runV86, results: [] },
+]
+for (let round = 0; round < rounds; round++) {
+  for (const contestant of contestants) contestant.results.push(await contestant.run())
+}
+
+const v86Version = (
+  JSON.parse(readFileSync(new URL('../node_modules/v86/package.json', import.meta.url), 'utf8')) as { version: string }
+).version
+const mips = contestants.map(({ results }) =>
+  LOOPS.map((loop, n) => loop.instructions / median(results.map((times) => times[n]!)) / 1e6),
+)
+const geometric = mips.map((list) => Math.exp(list.reduce((sum, value) => sum + Math.log(value), 0) / list.length))
+console.log(
+  `Millions of guest instructions a second, median of ${rounds}; Node ${process.version}, v86 ${v86Version}, ${cpus()[0]?.model ?? 'unknown processor'}\n`,
+)
+console.log(`| loop | instructions | ${contestants.map(({ name }) => name).join(' | ')} |`)
+console.log(`|---|---|${contestants.map(() => '---|').join('')}`)
+LOOPS.forEach((loop, n) => {
+  console.log(`| ${loop.name} | ${loop.instructions} | ${mips.map((list) => list[n]!.toFixed(1)).join(' | ')} |`)
+})
+console.log(`| geometric mean | | ${geometric.map((value) => value.toFixed(1)).join(' | ')} |`)
+console.log(`\nv86's compiled code is ${(geometric.at(-1)! / geometric[0]!).toFixed(2)} times as fast as the threaded engine.`)
+if (values.json !== undefined) {
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ node: process.version, v86: v86Version, loops: LOOPS.map(({ name, instructions }) => ({ name, instructions })), mips: Object.fromEntries(contestants.map(({ name }, n) => [name, mips[n]])) }, null, 2)}\n`,
+  )
+}
+process.exit(0)
