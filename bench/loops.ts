@@ -199,7 +199,8 @@ system_call:
   mov esp, 0x80000
   jmp system_calls_done
 
-align 16
+; data in pages of its own, as compilers lay it out
+align 4096
 gdt:
   dq 0, 0x00cf9a000000ffff, 0x00cf92000000ffff, 0x00cffa000000ffff, 0x00cff2000000ffff, 0x0000890000000067
 gdtr:

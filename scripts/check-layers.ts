@@ -35,7 +35,8 @@ for (const path of readdirSync('src', { recursive: true, encoding: 'utf8' })) {
     if (from === 'index' || to === from) continue
     if (!LAYERS.includes(to)) problems.push(`${file}: imports ${target}, which is in no layer`)
     else if (LAYERS.indexOf(to) > LAYERS.indexOf(from)) problems.push(`${file}: ${from} must not import ${to}`)
-    else if (WITHOUT_CPU.includes(from) && (to === 'cpu' || to === 'engine')) problems.push(`${file}: ${from} must not import ${to}`)
+    else if (WITHOUT_CPU.includes(from) && (to === 'cpu' || to === 'engine'))
+      problems.push(`${file}: ${from} must not import ${to}`)
   }
   if (from !== 'node' && from !== 'cli' && from !== 'index') {
     const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')

@@ -15,6 +15,8 @@ export default class CountReporter implements Reporter {
         else skipped++
       }
     }
-    process.once('exit', () => console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`))
+    process.once('exit', () =>
+      console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`),
+    )
   }
 }

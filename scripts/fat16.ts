@@ -36,7 +36,11 @@ function shortName(name: string, taken: Set<string>): Uint8Array {
   const extension = clean(dot > 0 ? name.slice(dot + 1) : '').slice(0, 3)
   for (let n = 0; ; n++) {
     const tail = n === 0 ? '' : `~${n}`
-    const short = base.slice(0, 8 - tail.length).concat(tail).padEnd(8) + extension.padEnd(3)
+    const short =
+      base
+        .slice(0, 8 - tail.length)
+        .concat(tail)
+        .padEnd(8) + extension.padEnd(3)
     if (taken.has(short)) continue
     taken.add(short)
     return new TextEncoder().encode(short)

@@ -3,7 +3,7 @@
  *
  *     .guests/bios.bin, bios-256k.bin, vgabios-stdvga.bin   SeaBIOS, from `seabios`
  *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
- *     .guests/kernel.elf                                    that kernel
+ *     .guests/kernel.bin                                    that kernel alone
  *
  * Installed files are used where they are; otherwise the packages are downloaded with `apt-get download` and unpacked with
  * `dpkg -x`, neither of which needs root. Exit status: 0 all is there, 3 something cannot be had on this machine.
@@ -12,7 +12,7 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildKernel } from '../src/machine/index.js'
+import { buildKernel } from '../src/machine/guest/kernel.js'
 import { buildFat16 } from './fat16.js'
 
 /** Exit status when a package or a tool is not to be had: an absence, not a failure. */
@@ -26,12 +26,24 @@ const PARTITION_SECTORS = 32768
 /** What GRUB needs before it can read its other modules from the partition. */
 const CORE_MODULES = ['biosdisk', 'part_msdos', 'fat']
 /** What its configuration uses; these and what they depend on are put on the partition. */
-const MENU_MODULES = ['normal', 'multiboot', 'echo', 'halt', 'reboot', 'ls', 'cat', 'test', 'boot', 'terminal', 'serial']
+const MENU_MODULES = [
+  'normal',
+  'multiboot',
+  'echo',
+  'halt',
+  'reboot',
+  'ls',
+  'cat',
+  'test',
+  'boot',
+  'terminal',
+  'serial',
+]
 
 const GRUB_CFG = `set timeout=-1
 set default=0
 menuentry "virtkit teaching kernel" {
-  multiboot /boot/kernel.elf booted by GRUB
+  multiboot /boot/kernel.bin booted by GRUB
   boot
 }
 menuentry "Halt" {
@@ -122,9 +134,17 @@ function makeGrubDisk(kernel: Uint8Array): Uint8Array {
   if (core.length > (PARTITION_START - 1) * SECTOR) throw new Error('core.img does not fit before the partition')
   const files = new Map<string, Uint8Array>([
     ['/boot/grub/grub.cfg', new TextEncoder().encode(GRUB_CFG)],
-    ['/boot/kernel.elf', kernel],
+    ['/boot/kernel.bin', kernel],
   ])
-  for (const list of ['moddep.lst', 'command.lst', 'fs.lst', 'terminal.lst', 'crypto.lst', 'partmap.lst', 'video.lst']) {
+  for (const list of [
+    'moddep.lst',
+    'command.lst',
+    'fs.lst',
+    'terminal.lst',
+    'crypto.lst',
+    'partmap.lst',
+    'video.lst',
+  ]) {
     files.set(`/boot/grub/i386-pc/${list}`, readFileSync(join(directory, list)))
   }
   for (const name of withDependencies(directory, MENU_MODULES)) {
@@ -137,7 +157,7 @@ function makeGrubDisk(kernel: Uint8Array): Uint8Array {
   const entry = new DataView(disk.buffer, 446, 16)
   entry.setUint8(0, 0x80)
   // Beyond what cylinder, head and sector can say is written as 1023/254/63.
-  for (const at of [1, 5]) [0xfe, 0xff, 0xff].forEach((byte, i) => entry.setUint8(at + i, byte))
+  for (const at of [447, 451]) disk.set([0xfe, 0xff, 0xff], at)
   entry.setUint8(4, 0x0e)
   entry.setUint32(8, PARTITION_START, true)
   entry.setUint32(12, PARTITION_SECTORS, true)
@@ -161,7 +181,7 @@ function main(): number {
   }
   mkdirSync(GUESTS, { recursive: true })
   const kernel = buildKernel()
-  writeFileSync(join(GUESTS, 'kernel.elf'), kernel)
+  writeFileSync(join(GUESTS, 'kernel.bin'), kernel)
   for (const name of ['bios.bin', 'bios-256k.bin', 'vgabios-stdvga.bin']) {
     step(`SeaBIOS ${name}`, () => copyFileSync(locate(`/usr/share/seabios/${name}`, ['seabios']), join(GUESTS, name)))
   }

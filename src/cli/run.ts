@@ -1,20 +1,23 @@
 /** `virtkit run`. */
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { BlockBackend } from '../contracts/index.js'
 import { MODEL_NAMES, type ModelName } from '../cpu/index.js'
-import { isMultiboot, OverlayDisk, Pc, type PcOptions, type RunResult } from '../machine/index.js'
+import { isMultiboot, type MultibootModule, OverlayDisk, Pc, type PcOptions, type RunResult } from '../machine/index.js'
 import { encodePng, FileDisk } from '../node/index.js'
 import {
   CommandError,
   EXIT_HALTED,
   EXIT_IMAGE,
+  EXIT_INTERRUPTED,
   EXIT_POWER_OFF,
   EXIT_TIMEOUT,
   EXIT_TRIPLE_FAULT,
   EXIT_USAGE,
 } from './exit-status.js'
+import { checkWritable, Output, reason } from './output.js'
 import { statistics } from './statistics.js'
+import { parseTyping, type TypingStep, Typist } from './typing.js'
 
 export const RUN_USAGE = `Usage: virtkit run [options]
 
@@ -33,12 +36,17 @@ export const RUN_USAGE = `Usage: virtkit run [options]
   --serial stdio|FILE|none      where the first serial port goes (default stdio)
   --firmware-log FILE           where debug port 0x402 goes
   --display none|text|png:FILE  what to show of the screen at the end (default none)
-  --type TEXT                   keys to type; \\n is Enter; {ms} waits that many virtual milliseconds
+  --type TEXT                   keys to type; \\n is Enter; {500} waits 500 virtual milliseconds, {wait:TEXT} for a text
+                                on the screen or the serial line
   --until TEXT                  end with status 0 once TEXT is on the screen or the serial line
   --timeout SECONDS             give up after that many seconds of host time
   --date ISO                    date of the real-time clock at power-on (default 2000-01-01)
   --no-reboot                   end with status 0 when the guest resets the machine
-  --stats                       say what happened, on stderr`
+  --stats                       say what happened, on stderr
+
+Exit status: 0 the guest powered off; odd: the guest's own, through isa-debug-exit; 2 wrong usage; 4 unreadable,
+unwritable or malformed file; 6 a device failed; 70 triple fault; 72 halted with interrupts off; 124 time limit;
+130 interrupted.`
 
 const OPTIONS = {
   engine: { type: 'string' },
@@ -71,10 +79,10 @@ type Flags = ReturnType<typeof parseFlags>
 
 function parseFlags(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], options: OPTIONS, strict: true }).values
+    return parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: false }).values
   } catch (error) {
     const message = (error instanceof Error ? error.message : String(error)).split('\n')[0]!
-    throw new CommandError(EXIT_USAGE, `run: ${message.replace(/\.? To specify.*/, '')}`)
+    return usage(`${message.replace(/\.? To specify.*|\. This command.*/, '')}; see 'virtkit help run'`)
   }
 }
 
@@ -82,20 +90,35 @@ function usage(message: string): never {
   throw new CommandError(EXIT_USAGE, `run: ${message}`)
 }
 
+function badFile(message: string): never {
+  throw new CommandError(EXIT_IMAGE, `run: ${message}`)
+}
+
 /** Reads `512M`, `1G`, `65536K` or a number of bytes. */
 export function parseSize(text: string): number {
   const match = /^(\d+)([KMG]?)$/i.exec(text)
   if (!match) return usage(`--memory: a size such as 512M was expected, got '${text}'`)
   const unit = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }[match[2]!.toUpperCase()]!
-  return Number(match[1]) * unit
+  const size = Number(match[1]) * unit
+  if (size < 1024 ** 2 || size % 1024 ** 2 !== 0) {
+    usage(`--memory: a multiple of 1M, at least 1M, was expected, got '${text}'`)
+  }
+  return size
 }
+
+/** Larger files are no kernels, modules or firmware. */
+const LARGEST_FILE = 1024 ** 3
 
 function read(file: string, what: string): Uint8Array {
   try {
+    const status = statSync(file)
+    if (!status.isFile()) badFile(`${what} '${file}': a regular file was expected`)
+    if (status.size === 0) badFile(`${what} '${file}': the file is empty`)
+    if (status.size > LARGEST_FILE) badFile(`${what} '${file}': at most 1 GiB was expected, got ${status.size} bytes`)
     return readFileSync(file)
   } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message
-    throw new CommandError(EXIT_IMAGE, `run: ${what} '${file}' cannot be read: ${reason}`)
+    if (error instanceof CommandError) throw error
+    return badFile(`${what} '${file}' cannot be read: ${reason(error)}`)
   }
 }
 
@@ -105,173 +128,217 @@ function choice<T extends string>(flag: string, value: string | undefined, among
   return value as T
 }
 
-/** A drive from `FILE[,readonly]`. */
-function openDrive(spec: string, snapshot: boolean): BlockBackend {
-  const [file, ...words] = spec.split(',')
+/** A disk from `FILE[,readonly]`. */
+function openDisk(flag: string, spec: string, snapshot: boolean): BlockBackend {
+  const [file, ...words] = spec.replace(/^file=/, '').split(',')
   for (const word of words) {
-    if (word !== 'readonly' && word !== 'format=raw') usage(`--drive: '${word}' is not known; readonly was expected`)
+    if (word !== 'readonly' && word !== 'format=raw') usage(`--${flag}: '${word}' is not known; readonly was expected`)
   }
-  if (snapshot) return new OverlayDisk(new FileDisk(file!, { readOnly: true }))
-  return new FileDisk(file!, { readOnly: words.includes('readonly') })
+  if (!file) usage(`--${flag}: the name of a file was expected, got '${spec}'`)
+  if (snapshot) return new OverlayDisk(new FileDisk(file, { readOnly: true }))
+  return new FileDisk(file, { readOnly: words.includes('readonly') })
+}
+
+/** Sizes of floppies that exist, in KiB. */
+const FLOPPY_SIZES = [160, 180, 320, 360, 720, 1200, 1440, 1680, 1722, 2880]
+
+function openFloppy(spec: string, snapshot: boolean): BlockBackend {
+  const disk = openDisk('floppy', spec, snapshot)
+  if (!FLOPPY_SIZES.includes(disk.size / 1024)) {
+    badFile(`floppy '${spec}': an image of ${FLOPPY_SIZES.join(', ')} KiB was expected, got ${disk.size} bytes`)
+  }
+  return disk
+}
+
+function readFirmware(file: string): Uint8Array {
+  const bytes = read(file, 'firmware')
+  if (bytes.length % 4096 !== 0 || bytes.length > 16 * 1024 ** 2) {
+    badFile(`firmware '${file}': a multiple of 4096 bytes up to 16 MiB was expected, got ${bytes.length} bytes`)
+  }
+  return bytes
+}
+
+function readVideoBios(file: string): Uint8Array {
+  const bytes = read(file, 'video BIOS')
+  // The PCI Firmware Specification's expansion ROM header: 55h AAh, then the length in units of 512 bytes.
+  if (bytes[0] !== 0x55 || bytes[1] !== 0xaa || bytes.length > 0x10000) {
+    badFile(`video BIOS '${file}': an option ROM of at most 64 KiB that starts with 55 AA was expected`)
+  }
+  if (bytes.length < (bytes[2] ?? 0) * 512) {
+    badFile(`video BIOS '${file}': its header promises ${bytes[2]! * 512} bytes, got ${bytes.length}`)
+  }
+  return bytes
+}
+
+function readKernel(file: string): Uint8Array {
+  const bytes = read(file, 'kernel')
+  if (isMultiboot(bytes)) return bytes
+  const text = (at: number): string => String.fromCharCode(...bytes.subarray(at, at + 4))
+  const expected = 'a Multiboot 1 header in the first 8 KiB was expected'
+  if (text(0x202) === 'HdrS')
+    badFile(`kernel '${file}': ${expected}; this is a Linux kernel, which cannot be started yet`)
+  if (bytes[510] === 0x55 && bytes[511] === 0xaa) {
+    badFile(`kernel '${file}': ${expected}; this is a boot sector: start it with --bios and --drive or --floppy`)
+  }
+  return badFile(`kernel '${file}': ${expected}`)
+}
+
+function parseDate(text: string): number {
+  const date = Date.parse(text)
+  if (Number.isNaN(date)) usage(`--date: a date such as 2026-01-31T12:00:00Z was expected, got '${text}'`)
+  return date
 }
 
 function pcOptions(flags: Flags): PcOptions {
   const snapshot = flags.snapshot === true
-  const bios = flags.bios === undefined ? undefined : read(flags.bios, 'firmware')
-  const vgaBios = flags['vga-bios'] === undefined ? undefined : read(flags['vga-bios'], 'video BIOS')
   const engine = choice('engine', flags.engine, ['threaded', 'reference'] as const)
   const cpu: ModelName | undefined = choice('cpu', flags.cpu, MODEL_NAMES)
-  if (flags.boot !== undefined && !/^[acd]+$/.test(flags.boot)) usage(`--boot: letters a, c, d were expected, got '${flags.boot}'`)
-  let date: number | undefined
-  if (flags.date !== undefined) {
-    date = Date.parse(flags.date)
-    if (Number.isNaN(date)) usage(`--date: a date such as 2026-01-31T12:00:00Z was expected, got '${flags.date}'`)
-  }
+  const memory = parseSize(flags.memory ?? '128M')
+  const boot = flags.boot
+  if (boot !== undefined && !/^[acd]{1,3}$/.test(boot)) usage(`--boot: letters a, c, d were expected, got '${boot}'`)
+  const date = flags.date === undefined ? undefined : parseDate(flags.date)
+  const drives = flags.drive ?? []
+  if (drives.length > 4) usage(`--drive: at most four were expected, got ${drives.length}`)
   return {
-    memory: parseSize(flags.memory ?? '128M'),
-    drives: (flags.drive ?? []).map((spec) => openDrive(spec, snapshot)),
+    memory,
     ...(engine === undefined ? {} : { engine }),
     ...(cpu === undefined ? {} : { cpu }),
-    ...(bios === undefined ? {} : { bios }),
-    ...(vgaBios === undefined ? {} : { vgaBios }),
-    ...(flags.floppy === undefined ? {} : { floppy: openDrive(flags.floppy, snapshot) }),
-    ...(flags.boot === undefined ? {} : { bootOrder: flags.boot }),
+    ...(flags.bios === undefined ? {} : { bios: readFirmware(flags.bios) }),
+    ...(flags['vga-bios'] === undefined ? {} : { vgaBios: readVideoBios(flags['vga-bios']) }),
+    drives: drives.map((spec) => openDisk('drive', spec, snapshot)),
+    ...(flags.floppy === undefined ? {} : { floppy: openFloppy(flags.floppy, snapshot) }),
+    ...(boot === undefined ? {} : { bootOrder: boot }),
     ...(date === undefined ? {} : { date }),
   }
 }
 
-/** Where bytes of a serial line go. */
-function sink(spec: string): ((bytes: Uint8Array) => void) | undefined {
-  if (spec === 'none') return undefined
-  if (spec === 'stdio') return (bytes) => writeAll(1, bytes)
-  let descriptor: number
-  try {
-    descriptor = openSync(spec, 'w')
-  } catch (error) {
-    throw new CommandError(EXIT_IMAGE, `run: '${spec}' cannot be written: ${(error as Error).message}`)
-  }
-  process.once('exit', () => closeSync(descriptor))
-  return (bytes) => writeAll(descriptor, bytes)
+function parseModule(spec: string): MultibootModule {
+  const [file, ...words] = spec.split('=')
+  return { bytes: read(file!, 'module'), commandLine: words.join('=') }
 }
 
-function writeAll(descriptor: number, bytes: Uint8Array): void {
-  let at = 0
-  while (at < bytes.length) {
-    try {
-      at += writeSync(descriptor, bytes, at)
-    } catch (error) {
-      // A full pipe says EAGAIN; a reader that has gone away ends the output, not the guest.
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return
-    }
-  }
+interface Display {
+  readonly kind: 'none' | 'text' | 'png'
+  readonly file: string
 }
 
-/** Collects bytes and hands them on in pieces. */
-class Buffered {
-  private bytes: number[] = []
-  private readonly write: ((bytes: Uint8Array) => void) | undefined
-
-  constructor(write: ((bytes: Uint8Array) => void) | undefined) {
-    this.write = write
-  }
-
-  readonly push = (byte: number): void => {
-    this.bytes.push(byte)
-    if (byte === 10 || this.bytes.length > 4096) this.flush()
-  }
-
-  flush(): void {
-    if (this.bytes.length > 0) this.write?.(Uint8Array.from(this.bytes))
-    this.bytes = []
-  }
-}
-
-function parseDisplay(spec: string): { kind: 'none' | 'text' | 'png'; file: string } {
+function parseDisplay(spec: string): Display {
   if (spec === 'none' || spec === 'text') return { kind: spec, file: '' }
   if (spec.startsWith('png:') && spec.length > 4) return { kind: 'png', file: spec.slice(4) }
   return usage(`--display: none, text or png:FILE was expected, got '${spec}'`)
 }
 
-/** Splits `--type` into pieces of text and pauses in virtual nanoseconds. */
-function typing(text: string): (string | number)[] {
-  return text
-    .split(/(\{\d+\})/)
-    .filter((piece) => piece !== '')
-    .map((piece) => (/^\{\d+\}$/.test(piece) ? Number(piece.slice(1, -1)) * 1e6 : piece.replace(/\\n/g, '\n')))
+function parseTimeout(text: string): number {
+  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0
+  if (!(seconds > 0)) usage(`--timeout: a positive number of seconds was expected, got '${text}'`)
+  return seconds * 1000
 }
 
-function scheduleTyping(pc: Pc, text: string): void {
-  let at = pc.clock.now()
-  for (const piece of typing(text)) {
-    if (typeof piece === 'number') at += piece
-    else pc.clock.schedule(at, () => pc.board.ps2.type(piece))
+/** A run as its flags describe it, everything checked that can be before it starts. */
+interface Plan {
+  readonly options: PcOptions
+  readonly kernel: Uint8Array | undefined
+  readonly modules: readonly MultibootModule[]
+  readonly typing: readonly TypingStep[]
+  readonly display: Display
+  readonly timeoutMs: number
+}
+
+function plan(flags: Flags): Plan {
+  if (flags.initrd !== undefined || flags.cdrom !== undefined) {
+    usage('--initrd and --cdrom are for Linux and CDs, which this version does not start yet')
+  }
+  if (flags.kernel === undefined && flags.bios === undefined) {
+    usage('nothing to start: --kernel FILE or --bios FILE was expected')
+  }
+  if (flags.kernel !== undefined && flags.bios !== undefined) {
+    usage('--kernel starts without firmware: either --kernel or --bios was expected, got both')
+  }
+  if (flags.kernel === undefined && (flags.append !== undefined || flags.module !== undefined)) {
+    usage('--append and --module go with --kernel, which is missing')
+  }
+  if (flags.until === '') usage('--until: a text to wait for was expected')
+  const timeoutMs = flags.timeout === undefined ? Number.POSITIVE_INFINITY : parseTimeout(flags.timeout)
+  const display = parseDisplay(flags.display ?? 'none')
+  const typing = parseTyping(flags.type ?? '')
+  const options = pcOptions(flags)
+  const kernel = flags.kernel === undefined ? undefined : readKernel(flags.kernel)
+  const modules = (flags.module ?? []).map(parseModule)
+  if (display.kind === 'png') checkWritable(display.file)
+  return { options, kernel, modules, typing, display, timeoutMs }
+}
+
+/** How a run ended beside what the machine says. */
+interface Ending {
+  readonly result: RunResult
+  readonly satisfied: boolean
+  readonly failure: string | undefined
+}
+
+async function runToEnd(pc: Pc, flags: Flags, plan: Plan, outputs: readonly Output[]): Promise<Ending> {
+  const shows = (text: string): boolean => pc.serial.text.includes(text) || pc.screen.text().join('\n').includes(text)
+  const typist = new Typist(pc, plan.typing, shows)
+  const satisfied = (): boolean =>
+    (flags.until !== undefined && shows(flags.until)) || (flags['no-reboot'] === true && pc.resets > 0)
+  const failure = (): string | undefined => outputs.find((output) => output.failure !== undefined)?.failure
+  const interrupt = new AbortController()
+  const onSignal = (): void => interrupt.abort()
+  process.once('SIGINT', onSignal)
+  const started = Date.now()
+  let timedOut = false
+  try {
+    typist.advance()
+    const result = await pc.run({
+      signal: interrupt.signal,
+      until: () => {
+        typist.advance()
+        timedOut = Date.now() - started > plan.timeoutMs
+        return timedOut || failure() !== undefined || satisfied()
+      },
+    })
+    for (const output of outputs) output.flush()
+    return { result, satisfied: satisfied(), failure: failure() }
+  } finally {
+    process.removeListener('SIGINT', onSignal)
+    for (const output of outputs) output.close()
+    for (const disk of [...(plan.options.drives ?? []), plan.options.floppy]) disk?.flush()
   }
 }
 
+/** Runs the command; returns its exit status. */
 export async function run(args: readonly string[]): Promise<number> {
   const flags = parseFlags(args)
   if (flags.help) {
     console.log(RUN_USAGE)
     return EXIT_POWER_OFF
   }
-  if (flags.initrd !== undefined || flags.cdrom !== undefined) {
-    throw new CommandError(EXIT_USAGE, 'run: --initrd and --cdrom are for Linux and CDs, which this version does not start yet')
+  const todo = plan(flags)
+  const pc = new Pc({ ...todo.options, onTripleFault: 'stop' })
+  if (todo.kernel !== undefined) {
+    pc.loadMultiboot(todo.kernel, { commandLine: flags.append ?? '', modules: todo.modules })
   }
-  const seconds = flags.timeout === undefined ? Number.POSITIVE_INFINITY : Number(flags.timeout)
-  if (!(seconds > 0)) usage(`--timeout: a number of seconds was expected, got '${flags.timeout}'`)
-  const display = parseDisplay(flags.display ?? 'none')
-  const options = pcOptions(flags)
-  if (flags.kernel === undefined && flags.bios === undefined) {
-    usage('nothing to start: --kernel FILE or --bios FILE is needed')
-  }
-  const kernel = flags.kernel === undefined ? undefined : read(flags.kernel, 'kernel')
-  if (kernel !== undefined && !isMultiboot(kernel)) {
-    throw new CommandError(EXIT_IMAGE, `run: kernel '${flags.kernel}': a Multiboot 1 header in the first 8 KiB was expected`)
-  }
-  const modules = (flags.module ?? []).map((spec) => {
-    const [file, ...words] = spec.split('=')
-    return { bytes: read(file!, 'module'), commandLine: words.join('=') }
-  })
-  const serial = new Buffered(sink(flags.serial ?? 'stdio'))
-  const firmware = new Buffered(flags['firmware-log'] === undefined ? undefined : sink(flags['firmware-log']))
-
-  const pc = new Pc({ ...options, onTripleFault: 'stop' })
+  const serial = new Output(flags.serial ?? 'stdio')
+  const firmware = new Output(flags['firmware-log'] ?? 'none')
   pc.serial.onByte = serial.push
   pc.firmwareLog.onByte = firmware.push
-  if (kernel !== undefined) pc.loadMultiboot(kernel, { commandLine: flags.append ?? '', modules })
-  if (flags.type !== undefined) scheduleTyping(pc, flags.type)
-
   const started = Date.now()
-  const found = (): boolean =>
-    flags.until !== undefined &&
-    (pc.serial.text.includes(flags.until) || pc.screen.text().join('\n').includes(flags.until))
-  let timedOut = false
-  let satisfied = false
-  const result = await pc.run({
-    until: () => {
-      timedOut = Date.now() - started > seconds * 1000
-      satisfied = found() || (flags['no-reboot'] === true && pc.resets > 0)
-      return timedOut || satisfied
-    },
-  })
-  satisfied ||= found()
-  serial.flush()
-  firmware.flush()
-  for (const drive of options.drives ?? []) drive?.flush()
-  if (display.kind === 'text') console.log(pc.screen.text().join('\n'))
-  if (display.kind === 'png') {
+  const ending = await runToEnd(pc, flags, todo, [serial, firmware])
+  if (todo.display.kind === 'text') new Output('stdio').text(`${pc.screen.text().join('\n')}\n`)
+  if (todo.display.kind === 'png') {
     try {
-      writeFileSync(display.file, encodePng(pc.screen.render()))
+      writeFileSync(todo.display.file, encodePng(pc.screen.render()))
     } catch (error) {
-      throw new CommandError(EXIT_IMAGE, `run: '${display.file}' cannot be written: ${(error as Error).message}`)
+      badFile(`'${todo.display.file}' cannot be written: ${reason(error)}`)
     }
   }
   if (flags.stats) console.error(statistics(pc, Date.now() - started))
-  return status(result, satisfied, timedOut)
+  return status(ending)
 }
 
-function status(result: RunResult, satisfied: boolean, timedOut: boolean): number {
-  if (satisfied) return EXIT_POWER_OFF
+function status(ending: Ending): number {
+  const { result } = ending
+  if (ending.failure !== undefined) badFile(ending.failure)
+  if (ending.satisfied) return EXIT_POWER_OFF
   switch (result.reason) {
     case 'power-off':
       return EXIT_POWER_OFF
@@ -283,9 +350,11 @@ function status(result: RunResult, satisfied: boolean, timedOut: boolean): numbe
     case 'halted':
       console.error('virtkit: the guest halted for good (HLT with interrupts off)')
       return EXIT_HALTED
+    case 'aborted':
+      console.error('virtkit: interrupted')
+      return EXIT_INTERRUPTED
     default:
-      if (timedOut) console.error('virtkit: the time limit has passed')
+      console.error('virtkit: the time limit has passed')
       return EXIT_TIMEOUT
   }
 }
-

@@ -1,5 +1,5 @@
 /** `--type`: keys pressed by script. */
-import { VirtkitError } from '../contracts/index.js'
+import { keyForCharacter, TYPE_QUEUE_SIZE } from '../devices/index.js'
 import type { Pc } from '../machine/index.js'
 import { CommandError, EXIT_USAGE } from './exit-status.js'
 
@@ -9,8 +9,21 @@ export type TypingStep =
   | { readonly kind: 'pause'; readonly ns: number }
   | { readonly kind: 'wait'; readonly text: string }
 
-/** Splits `abc{500}{wait:login:}root\n` into steps. Throws the command's error for a brace that is none of these. */
+/** Splits `abc{500}{wait:login:}root\n` into steps. Throws the command's error for what cannot be typed. */
 export function parseTyping(script: string): TypingStep[] {
+  const steps = split(script)
+  const keys = steps.map((step) => (step.kind === 'keys' ? step.text : '')).join('')
+  const strange = [...keys].find((character) => keyForCharacter(character) === undefined)
+  if (strange !== undefined) fail(`no key of a US keyboard types ${JSON.stringify(strange)}`)
+  if (keys.length > TYPE_QUEUE_SIZE) fail(`at most ${TYPE_QUEUE_SIZE} keys were expected, got ${keys.length}`)
+  return steps
+}
+
+function fail(message: string): never {
+  throw new CommandError(EXIT_USAGE, `run: --type: ${message}`)
+}
+
+function split(script: string): TypingStep[] {
   return script
     .split(/(\{[^{}]*\})/)
     .filter((piece) => piece !== '')
@@ -22,7 +35,7 @@ export function parseTyping(script: string): TypingStep[] {
       const inside = piece.slice(1, -1)
       if (/^\d{1,9}$/.test(inside)) return { kind: 'pause', ns: Number(inside) * 1e6 }
       if (inside.startsWith('wait:') && inside.length > 5) return { kind: 'wait', text: inside.slice(5) }
-      throw new CommandError(EXIT_USAGE, `run: --type: {milliseconds} or {wait:TEXT} was expected, got '${piece}'`)
+      return fail(`{milliseconds} or {wait:TEXT} was expected, got '${piece}'`)
     })
 }
 
@@ -46,7 +59,7 @@ export class Typist {
       const step = this.steps[0]!
       if (step.kind === 'wait' && !this.shows(step.text)) return
       this.steps.shift()
-      if (step.kind === 'keys') this.keys(step.text)
+      if (step.kind === 'keys') this.pc.keyboard.type(step.text)
       if (step.kind === 'pause') {
         this.pausing = true
         this.pc.clock.schedule(this.pc.clock.now() + step.ns, () => {
@@ -54,15 +67,6 @@ export class Typist {
           this.advance()
         })
       }
-    }
-  }
-
-  private keys(text: string): void {
-    try {
-      this.pc.keyboard.type(text)
-    } catch (error) {
-      if (!(error instanceof VirtkitError)) throw error
-      throw new CommandError(EXIT_USAGE, `run: --type: ${error.message}`)
     }
   }
 }

@@ -1,12 +1,5 @@
 /** A value that saved state may consist of: plain data that structured clone and JSON (after typed arrays are encoded) can carry. */
-export type Plain =
-  | null
-  | boolean
-  | number
-  | string
-  | Uint8Array
-  | readonly Plain[]
-  | { readonly [key: string]: Plain }
+export type Plain = null | boolean | number | string | Uint8Array | readonly Plain[] | { readonly [key: string]: Plain }
 
 /**
  * A part whose state can be taken out and put back. `S` is plain data: numbers, strings (64-bit values as hex),

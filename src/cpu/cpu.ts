@@ -10,10 +10,10 @@ import {
   type PortSpace,
   VirtkitError,
 } from '../contracts/index.js'
-import { FLAG_IF, FLAG_RF, FLAG_TF } from '../isa/flags.js'
+import { FLAG_AC, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM } from '../isa/flags.js'
 import { SEG_CS, SEG_DS, SEG_ES, SEG_SS } from '../isa/instruction.js'
 import type { AddressSpace } from '../memory/index.js'
-import { CR0_AM } from '../mmu/index.js'
+import { CR0_AM, CR0_PE } from '../mmu/index.js'
 import { type CpuPlatform, SHADOW_SS } from './cpu-types.js'
 import { anyBreakpoint, instructionBreakpoints, noteDataAccess } from './debug-registers.js'
 import { deliverDebug, deliverException, deliverInterrupt, deliverNmi } from './deliver.js'
@@ -31,7 +31,7 @@ import {
   MODE_FLAT_SS,
   MODE_PROTECTED,
   MODE_STACK32,
-  SEG_UNUSABLE,
+  OFF_DR,
 } from './layout.js'
 import { LinearMemory } from './linear-memory.js'
 import { type CpuModel, MODELS } from './models.js'
@@ -131,7 +131,8 @@ export class Cpu implements EngineHost {
 
   constructor(options: CpuOptions) {
     const { space, offset } = options
-    if (offset % 4096 !== 0) throw new VirtkitError('bad-argument', `the CPU's offset ${offset} is not a multiple of 4096`)
+    if (offset % 4096 !== 0)
+      throw new VirtkitError('bad-argument', `the CPU's offset ${offset} is not a multiple of 4096`)
     const storeSize = options.storeSize ?? 0
     if (offset + CPU_MEMORY_SIZE + storeSize > space.bytes.length) {
       throw new VirtkitError('bad-range', 'the CPU does not fit the buffer behind its address space')
@@ -243,37 +244,30 @@ export class Cpu implements EngineHost {
 
   updateMode(): void {
     const s = this.s
+    const { flat } = s
     const cs = s.segAttr(SEG_CS)
+    const rest = s.flagsRest
+    const protectedMode = (s.cr0 & CR0_PE) !== 0 && (rest & FLAG_VM) === 0
     let mode: number
-    const protectedMode = s.protectedMode
-    if (s.longMode && protectedMode && cs & 0x2000) {
+    if (protectedMode && cs & 0x2000 && s.longMode) {
       mode = MODE_CODE64 | MODE_FLAT_CS | MODE_FLAT_DS | MODE_FLAT_ES | MODE_FLAT_SS
     } else {
       mode = cs & 0x4000 ? MODE_CODE32 : MODE_CODE16
       if (s.segAttr(SEG_SS) & 0x4000) mode |= MODE_STACK32
-      if (s.segBase(SEG_CS) === 0 && s.segLimit(SEG_CS) === 0xffffffff) mode |= MODE_FLAT_CS
-      if (this.flatData(SEG_DS)) mode |= MODE_FLAT_DS
-      if (this.flatData(SEG_ES)) mode |= MODE_FLAT_ES
-      if (this.flatData(SEG_SS)) mode |= MODE_FLAT_SS
+      if (flat[SEG_CS]) mode |= MODE_FLAT_CS
+      if (flat[SEG_DS]) mode |= MODE_FLAT_DS
+      if (flat[SEG_ES]) mode |= MODE_FLAT_ES
+      if (flat[SEG_SS]) mode |= MODE_FLAT_SS
     }
     if (protectedMode) mode |= MODE_PROTECTED
     s.mode = mode
     s.tagSelect = this.cpl === 3 ? 16 : 0
     this.mem.setCpl(this.cpl)
-    const debugging = anyBreakpoint(s.dr(7))
+    const debugging = anyBreakpoint(s.get32(OFF_DR + 7 * 8))
     this.mem.watcher = debugging ? this : undefined
     this.stepping =
-      debugging || (s.flagsRest & FLAG_TF) !== 0 || (this.cpl === 3 && (s.flagsRest & 0x40000) !== 0 && (s.cr0 & CR0_AM) !== 0)
+      debugging || (rest & FLAG_TF) !== 0 || (this.cpl === 3 && (rest & FLAG_AC) !== 0 && (s.cr0 & CR0_AM) !== 0)
     if (this.stepping) this.attention = true
-  }
-
-  /** Base 0, limit 4 GiB, expand-up, readable and writable. */
-  private flatData(seg: number): boolean {
-    const s = this.s
-    const attr = s.segAttr(seg)
-    return (
-      s.segBase(seg) === 0 && s.segLimit(seg) === 0xffffffff && (attr & (SEG_UNUSABLE | 0x8e)) === 0x82
-    )
   }
 
   /** AccessWatcher: data breakpoints. */

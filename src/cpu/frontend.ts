@@ -11,7 +11,16 @@ import { ROWS } from '../isa/table.js'
 import { type AddressSpace, WATCH_CODE } from '../memory/index.js'
 import { isThrownFault, raiseGp } from './exceptions.js'
 import { HELPER } from './helpers.js'
-import { MODE_CODE16, MODE_CODE32, MODE_CODE64, MODE_CODE_MASK, OFF_SEG, SEG_BASE, SEG_LIMIT, SEG_STRIDE } from './layout.js'
+import {
+  MODE_CODE_MASK,
+  MODE_CODE16,
+  MODE_CODE32,
+  MODE_CODE64,
+  OFF_SEG,
+  SEG_BASE,
+  SEG_LIMIT,
+  SEG_STRIDE,
+} from './layout.js'
 import { isX87Feature, LIFT } from './lift.js'
 import type { LinearMemory } from './linear-memory.js'
 import type { CpuModel } from './models.js'
@@ -218,7 +227,8 @@ export class Frontend {
       return
     }
     this.checkDecoded(result)
-    this.noteCode(physical, place, Math.max(1, this.length))
+    // A verdict other than ok may rest on bytes beyond those consumed.
+    this.noteCode(physical, place, result === DECODE.ok ? this.length : available)
     const at = this.cacheAt + entry * ENTRY_BYTES
     const end = this.lift(result, at, at + ENTRY_BYTES, 0, 0, mode)
     if (end < 0) {

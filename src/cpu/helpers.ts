@@ -25,8 +25,8 @@ import { iret } from './iret.js'
 import {
   cmpxchg8b,
   cmpxchg16b,
+  coprocessorEscape,
   count8086,
-  escape,
   int1,
   int3,
   intN,
@@ -142,7 +142,7 @@ export const HELPER = {
   sysexit: 73,
   syscall: 74,
   sysret: 75,
-  escape: 76,
+  coprocessorEscape: 76,
   count8086: 77,
 } as const
 
@@ -223,7 +223,7 @@ const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
   sysexit,
   syscall,
   sysret,
-  escape,
+  coprocessorEscape,
   count8086,
 }
 

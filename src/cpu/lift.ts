@@ -561,9 +561,11 @@ const LIFT_ORDINARY: Readonly<Record<string, Lift>> = {
 }
 
 /** x87 instructions: for processors without an x87. */
-const liftEscape: Lift = (_i, b) => b.helper(HELPER.escape, { ends: false })
+const liftEscape: Lift = (_i, b) => b.helper(HELPER.coprocessorEscape, { ends: false })
 
-const X87_MNEMONICS: ReadonlySet<string> = new Set(ROWS.filter((row) => isX87Feature(row.feature)).map((row) => row.mnemonic))
+const X87_MNEMONICS: ReadonlySet<string> = new Set(
+  ROWS.filter((row) => isX87Feature(row.feature)).map((row) => row.mnemonic),
+)
 
 /** Whether a feature name of the instruction table belongs to the x87. */
 export function isX87Feature(feature: string): boolean {
@@ -574,4 +576,3 @@ export function isX87Feature(feature: string): boolean {
 export const LIFT: readonly (Lift | undefined)[] = MNEMONICS.map(
   (name) => LIFT_ORDINARY[name] ?? LIFT_SYSTEM[name] ?? (X87_MNEMONICS.has(name) ? liftEscape : undefined),
 )
-

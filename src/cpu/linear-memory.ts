@@ -32,8 +32,8 @@ import { raiseGp, raiseWithCode, VECTOR_AC, VECTOR_PF, VECTOR_SS } from './excep
 import {
   DTLB_ENTRIES,
   ITLB_ENTRIES,
-  MODE_CODE64,
   MODE_CODE_MASK,
+  MODE_CODE64,
   OFF_DTLB,
   OFF_ITLB,
   OFF_MODE,
@@ -155,8 +155,7 @@ export class LinearMemory implements CpuMemory {
     const attr = s.get32(at + SEG_ATTR)
     const limit = s.get32(at + SEG_LIMIT) >>> 0
     const code = (attr & 8) !== 0
-    const usable =
-      (attr & SEG_UNUSABLE) === 0 && (write ? !code && (attr & 2) !== 0 : !code || (attr & 2) !== 0)
+    const usable = (attr & SEG_UNUSABLE) === 0 && (write ? !code && (attr & 2) !== 0 : !code || (attr & 2) !== 0)
     if (usable && limitOk(attr, limit, offset, size)) return
     if (usable && this.model.offsetWraps) return
     if (seg === SEG_SS) raiseWithCode(VECTOR_SS, 0)
@@ -195,8 +194,8 @@ export class LinearMemory implements CpuMemory {
     if (this.matches(e, page)) {
       const flags = s.i32[(e + TLB_FLAGS) >> 2]!
       if (((access & ACCESS_WRITE) === 0 || (flags & ATTR_DIRTY) !== 0) && this.walker.permits(flags, access)) {
-        if (s.i32[(e + TLB_TAG_SUPER_READ) >> 2]! & s.i32[(e + TLB_TAG_USER_READ) >> 2]! & 1) this.retag(e, access)
-        else if (access & ACCESS_WRITE) this.retag(e, access)
+        // Whoever comes here found no tag; deriving them again is what makes the next access fast.
+        this.retag(e, access)
         return true
       }
     }
@@ -453,7 +452,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private readLinear8(linear: number, user: boolean, implicit: boolean): number {
-    const at = implicit ? -1 : this.direct(linear, 1, false, user)
+    const at = this.direct(linear, 1, false, user)
     if (at >= 0) return this.bytes[at]!
     return this.space.read8(this.translate(linear, false, user, implicit))
   }
@@ -467,7 +466,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private readLinear16(linear: number, user: boolean, implicit: boolean): number {
-    const at = implicit ? -1 : this.direct(linear, 2, false, user)
+    const at = this.direct(linear, 2, false, user)
     if (at >= 0) return this.view.getUint16(at, true)
     const first = this.translate(linear, false, user, implicit)
     if (!crosses(linear, 2)) return this.space.read16(first)
@@ -483,7 +482,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private readLinear32(linear: number, user: boolean, implicit: boolean): number {
-    const at = implicit ? -1 : this.direct(linear, 4, false, user)
+    const at = this.direct(linear, 4, false, user)
     if (at >= 0) return this.view.getUint32(at, true)
     const first = this.translate(linear, false, user, implicit)
     if (!crosses(linear, 4)) return this.space.read32(first)
@@ -509,7 +508,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private readLinear64(linear: number, user: boolean, implicit: boolean): void {
-    const at = implicit ? -1 : this.direct(linear, 8, false, user)
+    const at = this.direct(linear, 8, false, user)
     if (at >= 0) {
       this.lo = this.view.getInt32(at, true)
       this.hi = this.view.getInt32(at + 4, true)
@@ -533,7 +532,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private writeLinear8(linear: number, value: number, user: boolean, implicit: boolean): void {
-    const at = implicit ? -1 : this.direct(linear, 1, true, user)
+    const at = this.direct(linear, 1, true, user)
     if (at >= 0) this.bytes[at] = value
     else this.space.write8(this.translate(linear, true, user, implicit), value & 0xff)
   }
@@ -551,7 +550,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private writeLinear16(linear: number, value: number, user: boolean, implicit: boolean): void {
-    const at = implicit ? -1 : this.direct(linear, 2, true, user)
+    const at = this.direct(linear, 2, true, user)
     if (at >= 0) {
       this.view.setUint16(at, value, true)
       return
@@ -574,7 +573,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private writeLinear32(linear: number, value: number, user: boolean, implicit: boolean): void {
-    const at = implicit ? -1 : this.direct(linear, 4, true, user)
+    const at = this.direct(linear, 4, true, user)
     if (at >= 0) {
       this.view.setUint32(at, value, true)
       return
@@ -610,7 +609,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   private writeLinear64(linear: number, lo: number, hi: number, user: boolean, implicit: boolean): void {
-    const at = implicit ? -1 : this.direct(linear, 8, true, user)
+    const at = this.direct(linear, 8, true, user)
     if (at >= 0) {
       this.view.setInt32(at, lo, true)
       this.view.setInt32(at + 4, hi, true)
@@ -637,7 +636,7 @@ export class LinearMemory implements CpuMemory {
     if (crosses(linear, size)) this.translate(this.next(linear, pageRest(linear)), true, user, implicit)
   }
 
-  // Implicit supervisor accesses never use the tags: SMAP and protection keys treat them differently.
+  // Implicit supervisor accesses. The supervisor tags hold for them too: a tag never relies on EFLAGS.AC, the only thing they treat differently.
 
   lin8(linear: number, user = false): number {
     return this.readLinear8(linear, user, !user)

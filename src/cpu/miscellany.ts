@@ -139,7 +139,7 @@ export function wait(cpu: CpuCore): void {
  * Helper ESC: an x87 instruction on a processor without an x87. CR0.EM and CR0.TS send it to an emulator by #NM; otherwise processors up to the
  * 80486 go on as if it had run (nobody answers on the coprocessor bus), later ones do not know it.
  */
-export function escape(cpu: CpuCore): void {
+export function coprocessorEscape(cpu: CpuCore): void {
   if (cpu.s.cr0 & (CR0_EM | CR0_TS)) raise(VECTOR_NM)
   if (cpu.model.features.has('pentium')) raiseUd()
 }
@@ -159,7 +159,7 @@ export function count8086(cpu: CpuCore, a: number, b: number, c: number): void {
   if (count > 31) {
     if (b === COUNT_SHIFT) count = 31
     else if (b === COUNT_ROTATE) count = 16 + (count & 15)
-    else count = (count % (c + 1)) || c + 1
+    else count = count % (c + 1) || c + 1
   }
   s.set32(a, count)
 }

@@ -46,6 +46,8 @@ export class CpuState {
   readonly u16: Uint16Array
   readonly f64: Float64Array
   readonly big: BigUint64Array
+  /** By segment register: base 0, limit 4 GiB, present, expand-up, and (ES SS DS FS GS) writable data. */
+  readonly flat: Uint8Array = new Uint8Array(8)
   private readonly word: number
 
   /** `base` must be a multiple of 64 and leave room for {@link CPU_BLOCK_SIZE} bytes. */
@@ -202,6 +204,7 @@ export class CpuState {
     const writable = usable && !code && (attr & 6) === 2
     this.setNumber(at + SEG_READ_LIMIT, readable ? limit >>> 0 : -1)
     this.setNumber(at + SEG_WRITE_LIMIT, writable ? limit >>> 0 : -1)
+    this.flat[seg] = base === 0 && limit >>> 0 === 0xffffffff && (writable || code) ? 1 : 0
   }
 
   // --- control registers ----------------------------------------------------------------------------------------

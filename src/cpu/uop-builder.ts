@@ -3,20 +3,11 @@
  * is, how it is read and how it is written back.
  */
 
-import {
-  type Instruction,
-  OPERAND,
-  REG_NONE,
-  REG_RIP,
-  SEG_DS,
-  SEG_ES,
-  SEG_FS,
-  SEG_SS,
-} from '../isa/instruction.js'
+import { type Instruction, OPERAND, REG_NONE, REG_RIP, SEG_DS, SEG_ES, SEG_FS, SEG_SS } from '../isa/instruction.js'
 import {
   gprSlot,
-  MODE_CODE64,
   MODE_CODE_MASK,
+  MODE_CODE64,
   MODE_FLAT_CS,
   MODE_FLAT_DS,
   MODE_FLAT_ES,
@@ -310,4 +301,3 @@ export class UopBuilder {
     this.ended = true
   }
 }
-

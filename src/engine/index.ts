@@ -2,7 +2,7 @@
  * How micro-ops run: the reference engine and the threaded one.
  * @module
  */
-import type { Executor, CpuCore } from '../cpu/index.js'
+import type { CpuCore, Executor } from '../cpu/index.js'
 import { ReferenceEngine } from './reference.js'
 
 export { ReferenceEngine } from './reference.js'

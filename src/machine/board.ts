@@ -3,23 +3,17 @@
  * with an INT pin, so it can be read, and used, without one.
  */
 
-import {
-  type BlockBackend,
-  type Clock,
-  type EventSink,
-  type IrqLine,
-  VirtkitError,
-} from '../contracts/index.js'
+import { type BlockBackend, type Clock, type EventSink, type IrqLine, VirtkitError } from '../contracts/index.js'
 import {
   AcpiPm,
   AtaController,
   CmosRtc,
   DebugConsole,
+  FloppyController,
   FW_CFG_MAX_CPUS,
   FW_CFG_NB_CPUS,
   FW_CFG_NOGRAPHIC,
   FW_CFG_RAM_SIZE,
-  FloppyController,
   FwCfg,
   I440fxHost,
   IdeFunction,
@@ -188,7 +182,8 @@ export class Board {
     const place = this.portPlacer()
     const piix3 = new Piix3Isa({ irqLines: Array.from({ length: 16 }, (_, n) => irq(n)) })
     const host = new I440fxHost({
-      ramSize: Math.min(low, 0x40000000) & ~0x7fffff,
+      // The chip counts rows of 8 MiB.
+      ramSize: Math.max(0x800000, Math.min(low, 0x40000000) & ~0x7fffff),
       ...this.steering(options.bios),
     })
     this.pci = new PciBus({ router: piix3.router, resetControl: this.resetControl })
@@ -262,7 +257,10 @@ export class Board {
     const low = new Uint8Array(0x40000).fill(0xff)
     if (bios !== undefined) {
       if (bios.length === 0 || bios.length > 0x1000000 || bios.length % PAGE_SIZE !== 0) {
-        throw new VirtkitError('bad-image', `firmware: a multiple of 4096 bytes up to 16 MiB was expected, got ${bios.length}`)
+        throw new VirtkitError(
+          'bad-image',
+          `firmware: a multiple of 4096 bytes up to 16 MiB was expected, got ${bios.length}`,
+        )
       }
       space.addRom(0x1_0000_0000 - bios.length, bios)
       const visible = Math.min(bios.length, 0x20000)
@@ -299,7 +297,10 @@ export class Board {
     this.vgaWindow.setEnabled({ read: !visible, write: !visible })
   }
 
-  private portPlacer(): { place(base: number, count: number, device: never): void; remove(base: number, count: number): void } {
+  private portPlacer(): {
+    place(base: number, count: number, device: never): void
+    remove(base: number, count: number): void
+  } {
     return {
       place: (base, count, device) => this.ports.register(base, count, device, { sizes: [1, 2, 4] }),
       remove: (base, count) => this.ports.remove(base, count),

@@ -4,6 +4,7 @@
  */
 export * from './board.js'
 export * from './disks.js'
+export * from './guest/kernel.js'
 export * from './input.js'
 export * from './multiboot.js'
 export * from './pc.js'

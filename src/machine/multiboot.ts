@@ -77,7 +77,13 @@ function bad(message: string): never {
 }
 
 /** Writes `bytes` and `zeros` zero bytes at `address`, all of which must be RAM of the map. */
-function place(memory: PhysicalBus, map: readonly MemoryMapEntry[], address: number, bytes: Uint8Array, zeros: number): number {
+function place(
+  memory: PhysicalBus,
+  map: readonly MemoryMapEntry[],
+  address: number,
+  bytes: Uint8Array,
+  zeros: number,
+): number {
   const end = address + bytes.length + zeros
   const inside = map.some((r) => r.type === 1 && address >= r.base && end <= r.base + r.size)
   if (!inside && end > address) {
@@ -93,7 +99,11 @@ function hex(value: number): string {
 }
 
 /** Loads the ELF32 program segments; returns entry point and the end of what was loaded. */
-function loadElf(memory: PhysicalBus, map: readonly MemoryMapEntry[], image: Uint8Array): { entry: number; end: number } {
+function loadElf(
+  memory: PhysicalBus,
+  map: readonly MemoryMapEntry[],
+  image: Uint8Array,
+): { entry: number; end: number } {
   const view = new DataView(image.buffer, image.byteOffset, image.byteLength)
   if (image.length < 52) bad('the ELF header is truncated')
   if (image[4] !== 1 || image[5] !== 1) bad('its ELF file is not 32-bit little-endian')

@@ -4,8 +4,8 @@
 
 import { type BlockBackend, type EventSink, VirtkitError } from '../contracts/index.js'
 import {
-  Cpu,
   CPU_MEMORY_SIZE,
+  Cpu,
   type CpuModel,
   type EngineFactory,
   type ExecutorFactory,
@@ -137,7 +137,10 @@ export class Pc {
     const romSize = align((options.bios?.length ?? 0) * 2 + (options.vgaBios?.length ?? 0) * 2 + 0x80000)
     const total = Math.ceil((reserved + memory + romSize) / 65536)
     if (total > 65536) {
-      throw new VirtkitError('bad-argument', `memory: at most ${Math.floor((65536 * 65536 - reserved - romSize) / MIB)} MiB fit`)
+      throw new VirtkitError(
+        'bad-argument',
+        `memory: at most ${Math.floor((65536 * 65536 - reserved - romSize) / MIB)} MiB fit`,
+      )
     }
     const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
     this.space = new AddressSpace({ buffer, reserved })
@@ -358,7 +361,8 @@ export class Pc {
    */
   async waitForText(text: string | RegExp, options: WaitOptions = {}): Promise<void> {
     const found = (): boolean => {
-      const matches = (haystack: string): boolean => (typeof text === 'string' ? haystack.includes(text) : text.test(haystack))
+      const matches = (haystack: string): boolean =>
+        typeof text === 'string' ? haystack.includes(text) : text.test(haystack)
       if (options.in !== 'serial' && matches(this.screen.text().join('\n'))) return true
       return options.in !== 'screen' && matches(this.serial.text)
     }
@@ -394,7 +398,10 @@ function pcModel(name: ModelName): CpuModel {
   return { ...model, features }
 }
 
-function allocate(pages: number, wasm: boolean): { buffer: ArrayBufferLike; wasmMemory: WebAssembly.Memory | undefined } {
+function allocate(
+  pages: number,
+  wasm: boolean,
+): { buffer: ArrayBufferLike; wasmMemory: WebAssembly.Memory | undefined } {
   try {
     if (!wasm) return { buffer: new ArrayBuffer(pages * 65536), wasmMemory: undefined }
     const wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages })
@@ -410,4 +417,3 @@ function pick<T extends object, K extends keyof T>(from: T, keys: readonly K[]):
   for (const key of keys) if (from[key] !== undefined) result[key] = from[key] as NonNullable<T[K]>
   return result
 }
-

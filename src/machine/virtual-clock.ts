@@ -104,7 +104,8 @@ export class VirtualClock implements Clock {
 
   /** Sets the time; alarms stay scheduled as they are, so devices load their state afterwards. */
   loadState(state: VirtualClockState): void {
-    if (state.version !== 1 || !(state.now >= 0)) throw new VirtkitError('bad-state', 'not the state of a virtual clock')
+    if (state.version !== 1 || !(state.now >= 0))
+      throw new VirtkitError('bad-state', 'not the state of a virtual clock')
     this.heap.length = 0
     this.baseTime = state.now
     this.baseInstructions = this.instructions()

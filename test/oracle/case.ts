@@ -31,6 +31,10 @@ export class OracleCase {
   codeOffset = 0
   code: number[] = []
   pokes: Poke[] = []
+  /** What the generator encoded, for the comparison: register numbers of ModRM.reg, ModRM.rm and the opcode's low bits; -1 where there is none. */
+  regOperand = -1
+  rmOperand = -1
+  opcodeOperand = -1
 
   pack(view: DataView, at: number): void {
     view.setUint32(at, this.options, true)

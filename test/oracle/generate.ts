@@ -446,6 +446,7 @@ class Generator {
       if (row.opcode === 0x90 && mnemonic === 'xchg' && register === 0 && !row.only64) register = 1 + r.below(7)
       opcode += register
       if (bits === 64 && (row.b === 1 || r.chance(50))) this.setRex(1)
+      c.opcodeOperand = register | (this.rex & 1 ? 8 : 0)
     } else if (row.b === 1) this.setRex(1)
     let modrm: number[] = []
     if (row.modrm) modrm = this.modrm()
@@ -512,9 +513,12 @@ class Generator {
       const rm = row.rm >= 0 ? row.rm : r.below(8)
       if (wide && row.rm < 0 && r.chance(50)) this.setRex(1)
       this.operandValues(undefined, rm | (this.rex & 1 ? 8 : 0))
+      c.regOperand = fullReg
+      c.rmOperand = rm | (this.rex & 1 ? 8 : 0)
       const mod = row.mod === 'ignored' ? r.below(4) : 3
       return [(mod << 6) | (reg << 3) | rm]
     }
+    c.regOperand = fullReg
     return this.memoryOperand(reg)
   }
 

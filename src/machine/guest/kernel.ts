@@ -59,7 +59,8 @@ export function assembleKernel(options: KernelOptions = {}): AssemblyResult {
   const result = assemble(kernelSource(options))
   const end = result.origin + result.bytes.length
   // 16-bit code and the boot sector reach the image through segment 0.
-  if (end > 0x10000) throw new VirtkitError('bad-image', `the guest kernel ends at 0x${end.toString(16)}, beyond 64 KiB`)
+  if (end > 0x10000)
+    throw new VirtkitError('bad-image', `the guest kernel ends at 0x${end.toString(16)}, beyond 64 KiB`)
   return result
 }
 

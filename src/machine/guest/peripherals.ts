@@ -63,9 +63,11 @@ dma_stage:
         out 0x83, al
         mov al, 0xff                    ; 0x200 bytes: the count is one less
         out 0x01, al
-        out 0x03, al
         mov al, 0x01
         out 0x01, al
+        mov al, 0xff
+        out 0x03, al
+        mov al, 0x01
         out 0x03, al
         mov al, 0x88                    ; channel 0: block, read; channel 1: block, write
         out 0x0b, al
@@ -298,13 +300,14 @@ keyboard_inject:                        ; BL as if the keyboard had sent it
 ; ---- the end -------------------------------------------------------------------------------------------------------
 power_off:
         STAGE "end"
-        mov eax, [stages]
-        cmp eax, 23
+        cmp dword [stages], 23
         CHECK e, "every stage ran"
         PASS "all stages passed, switching the machine off"
         mov dx, PM1_CONTROL
         mov ax, 0x2000                  ; SLP_EN with sleep type 0, soft off
         out dx, ax
+        mov ecx, 1000000                ; it may take a moment
+.wait:  loop .wait
         mov al, 0                       ; if that did nothing: another way out, with a status of its own
         out DEBUG_EXIT, al
 .stop:  cli

@@ -1,0 +1,271 @@
+/** Two boards, one program, two engines: the whole state must be the same at the same instruction, however each run is cut. */
+
+import type { Cpu, CpuModel } from '../../src/cpu/index.js'
+import {
+  OFF_DTLB,
+  OFF_FLAG_AUX,
+  OFF_FLAG_RESULT,
+  OFF_REMAINING,
+  SLOT_TEMP,
+  SLOT_ZERO,
+  TLB_CONTEXT,
+  TLB_ENTRY_SHIFT,
+  TLB_FLAGS,
+  TLB_LINEAR,
+  TLB_PHYSICAL,
+} from '../../src/cpu/layout.js'
+import { disassembleBytes } from '../../src/isa/disassembler.js'
+import { type BoardStop, EqualityBoard, RAM_BYTES } from './equality-board.js'
+
+/** Registers and their like: everything a guest can see of the processor, by name. */
+export function registers(board: EqualityBoard): Map<string, string> {
+  const { cpu } = board
+  const { s } = cpu
+  const map = new Map<string, string>()
+  for (let offset = 0; offset < 0x400; offset += 8) {
+    if (offset >= SLOT_TEMP && offset < SLOT_ZERO) continue
+    if (offset === OFF_REMAINING || offset === OFF_FLAG_RESULT) continue
+    if (offset === OFF_FLAG_AUX) map.set('flags', s.flags.toString(16))
+    else map.set(fieldName(offset), s.getBig(offset).toString(16))
+  }
+  const inner = cpu as unknown as Record<string, unknown>
+  for (const name of HIDDEN_FIELDS) map.set(name, String(inner[name]))
+  for (const [index, value] of cpu.msr) map.set(`msr ${index.toString(16)}`, value.toString(16))
+  map.set('instructions', String(cpu.instructions))
+  map.set('time', String(board.clock.now()))
+  map.set('device', board.deviceState.toString(16))
+  map.set('a20', String(board.space.a20))
+  return map
+}
+
+/** State of the processor that lives outside its block. */
+const HIDDEN_FIELDS: readonly (keyof Cpu | 'shadow' | 'nmiPending' | 'smiPending' | 'tscOffset')[] = [
+  'cpl',
+  'halted',
+  'shutdown',
+  'nmiBlocked',
+  'inSmm',
+  'smbase',
+  'pendingDebug',
+  'shadow',
+  'nmiPending',
+  'smiPending',
+  'tscOffset',
+]
+
+const GPR_NAMES = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15'.split(' ')
+
+function fieldName(offset: number): string {
+  if (offset < 0x80) return GPR_NAMES[offset >> 3]!
+  if (offset === 0xe0) return 'rip'
+  if (offset >= 0x100 && offset < 0x300) {
+    const part = ['selector|attr', 'base', 'limit', 'readLimit', 'writeLimit', '', '', ''][(offset & 0x3f) >> 3]!
+    return `${'es cs ss ds fs gs ldtr tr'.split(' ')[(offset - 0x100) >> 6]}.${part}`
+  }
+  return `[${offset.toString(16)}]`
+}
+
+/** Whether both boards show the same state. The quick form of {@link differences}. */
+export function same(a: EqualityBoard, b: EqualityBoard): boolean {
+  const s = a.cpu.s
+  const t = b.cpu.s
+  if (a.cpu.instructions !== b.cpu.instructions || s.flags !== t.flags) return false
+  for (let offset = 0; offset < 0x400; offset += 8) {
+    if (offset >= SLOT_TEMP && offset < SLOT_ZERO) continue
+    if (offset === OFF_REMAINING || offset === OFF_FLAG_RESULT || offset === OFF_FLAG_AUX) continue
+    const x = (s.base + offset) >> 2
+    const y = (t.base + offset) >> 2
+    if (s.i32[x] !== t.i32[y] || s.i32[x + 1] !== t.i32[y + 1]) return false
+  }
+  const inner = a.cpu as unknown as Record<string, unknown>
+  const other = b.cpu as unknown as Record<string, unknown>
+  for (const name of HIDDEN_FIELDS) if (inner[name] !== other[name]) return false
+  if (a.cpu.msr.size !== b.cpu.msr.size) return false
+  for (const [index, value] of a.cpu.msr) if (b.cpu.msr.get(index) !== value) return false
+  if (a.deviceState !== b.deviceState || a.clock.now() !== b.clock.now() || a.space.a20 !== b.space.a20) return false
+  if (!sameTlb(a, b) || Buffer.compare(a.ram, b.ram) !== 0) return false
+  return devices(a) === devices(b)
+}
+
+function devices(board: EqualityBoard): string {
+  return JSON.stringify([board.pic.saveState(), board.pit.saveState(), board.clock.nextDeadline])
+}
+
+const TLB_COMPARED = [TLB_FLAGS, TLB_LINEAR, TLB_LINEAR + 4, TLB_PHYSICAL, TLB_PHYSICAL + 4, TLB_CONTEXT].map((n) => n >> 2)
+
+function sameTlb(a: EqualityBoard, b: EqualityBoard): boolean {
+  const x = a.tlb()
+  const y = b.tlb()
+  for (let at = 0; at < x.length; at += 1 << (TLB_ENTRY_SHIFT - 2)) {
+    const flags = at + (TLB_FLAGS >> 2)
+    if (x[flags] !== y[flags]) return false
+    if (x[flags] === 0) continue
+    for (const field of TLB_COMPARED) if (x[at + field] !== y[at + field]) return false
+  }
+  return true
+}
+
+/** Every difference, a line each. Empty: the states are the same. */
+export function differences(a: EqualityBoard, b: EqualityBoard): string[] {
+  const lines: string[] = []
+  const x = registers(a)
+  const y = registers(b)
+  for (const name of new Set([...x.keys(), ...y.keys()])) {
+    if (x.get(name) !== y.get(name)) lines.push(`${name}: ${a.engine} ${x.get(name)}, ${b.engine} ${y.get(name)}`)
+  }
+  if (devices(a) !== devices(b)) lines.push(`devices: ${devices(a)} / ${devices(b)}`)
+  if (!sameTlb(a, b)) {
+    const entries = (board: EqualityBoard): string[] => {
+      const list: string[] = []
+      const { s } = board.cpu
+      const words = board.tlb()
+      for (let at = 0; at < words.length; at += 16) {
+        const e = s.base + OFF_DTLB + at * 4
+        const flags = words[at + (TLB_FLAGS >> 2)]!
+        const context = words[at + (TLB_CONTEXT >> 2)]
+        if (flags)
+          list.push(
+            `#${at / 16} flags ${flags.toString(16)} page ${s.f64[(e + TLB_LINEAR) >> 3]!.toString(16)} frame ${s.f64[(e + TLB_PHYSICAL) >> 3]!.toString(16)} context ${context}`,
+          )
+      }
+      return list
+    }
+    const p = entries(a)
+    const q = entries(b)
+    for (const line of p) if (!q.includes(line)) lines.push(`tlb only ${a.engine}: ${line}`)
+    for (const line of q) if (!p.includes(line)) lines.push(`tlb only ${b.engine}: ${line}`)
+  }
+  for (let at = 0, n = 0; at < RAM_BYTES && n < 16; at++) {
+    if (a.ram[at] !== b.ram[at]) {
+      n++
+      lines.push(
+        `memory ${at.toString(16)}: ${a.engine} ${a.ram[at]!.toString(16)}, ${b.engine} ${b.ram[at]!.toString(16)}`,
+      )
+    }
+  }
+  return lines
+}
+
+/** The next instructions of a board, without touching its TLB; empty where they cannot be seen. */
+export function listing(board: EqualityBoard, count: number): string {
+  const { s } = board.cpu
+  const linear = s.segBase(1) + s.rip
+  const at = board.cpu.mem.fetchDirect(s.longMode && s.segAttr(1) & 0x2000 ? s.rip : linear >>> 0)
+  if (at < 0) return `(rip ${s.rip.toString(16)} is not in the instruction TLB)`
+  const bits = s.segAttr(1) & 0x2000 && s.longMode ? 64 : s.segAttr(1) & 0x4000 ? 32 : 16
+  const bytes = board.space.bytes.subarray(at, at + 16 * count)
+  return [...disassembleBytes(bytes, { bits, address: s.rip })]
+    .slice(0, count)
+    .map((line) => `${Number(line.address).toString(16)}: ${line.text}`)
+    .join('\n')
+}
+
+/** What runs on both boards. `prepare` must depend on nothing but the program. */
+export interface Program {
+  readonly name: string
+  readonly model: CpuModel
+  prepare(board: EqualityBoard): void
+  /** Instructions between two comparisons; each engine cuts them in its own way. */
+  readonly stretches: readonly Stretch[]
+}
+
+export interface Stretch {
+  readonly instructions: number
+  /** Budgets for the engines, in turn until the instructions are used up. Empty: at once. */
+  readonly reference: readonly number[]
+  readonly threaded: readonly number[]
+  /** Something from outside, on both boards, before the stretch. */
+  readonly before?: (board: EqualityBoard) => void
+}
+
+const pairs = new Map<CpuModel, [EqualityBoard, EqualityBoard]>()
+
+function pairFor(model: CpuModel): [EqualityBoard, EqualityBoard] {
+  let pair = pairs.get(model)
+  if (!pair) {
+    pair = [new EqualityBoard('reference', model), new EqualityBoard('threaded', model)]
+    pairs.set(model, pair)
+  }
+  return pair
+}
+
+function runStretch(board: EqualityBoard, stretch: Stretch, limit: number): BoardStop {
+  const cuts = stretch[board.engine]
+  let left = Math.min(limit, stretch.instructions)
+  let n = 0
+  for (;;) {
+    const budget = cuts.length === 0 ? left : Math.min(left, cuts[n++ % cuts.length]!)
+    const before = board.cpu.instructions
+    const stop = board.run(budget)
+    left -= board.cpu.instructions - before
+    if (stop !== 'budget' || left <= 0) return stop
+  }
+}
+
+/** Runs up to `limit` instructions of a program on both boards; returns how many, and the first stretch after which they differ, or -1. */
+function runPair(program: Program, pair: [EqualityBoard, EqualityBoard], limit: number): { ran: number; failed: number } {
+  const [a, b] = pair
+  for (const board of pair) {
+    board.reset(EMPTY)
+    program.prepare(board)
+  }
+  const start = a.cpu.instructions
+  let left = limit
+  for (let n = 0; n < program.stretches.length && left > 0; n++) {
+    const stretch = program.stretches[n]!
+    for (const board of pair) stretch.before?.(board)
+    const stop = runStretch(a, stretch, left)
+    const other = runStretch(b, stretch, left)
+    left -= stretch.instructions
+    if (stop !== other || !same(a, b)) return { ran: a.cpu.instructions - start, failed: n }
+    if (stop === 'shutdown' || (stop === 'halted' && a.cpu.halted)) break
+  }
+  return { ran: a.cpu.instructions - start, failed: -1 }
+}
+
+const EMPTY: Uint8Array = new Uint8Array(RAM_BYTES)
+
+/** Runs a program on both engines. Returns the instructions it took; throws with a report of the first difference. */
+export function lockstep(program: Program, prepare?: (pair: [EqualityBoard, EqualityBoard]) => void): number {
+  const pair = pairFor(program.model)
+  prepare?.(pair)
+  const result = runPair(program, pair, Number.POSITIVE_INFINITY)
+  if (result.failed < 0) return result.ran
+  const seen = differences(...pair)
+  pairs.delete(program.model)
+  throw new Error(report(program, seen))
+}
+
+/** Bisects to the first instruction after which the states differ. */
+function report(program: Program, seen: string[]): string {
+  const total = program.stretches.reduce((sum, stretch) => sum + stretch.instructions, 0)
+  const fresh = (): [EqualityBoard, EqualityBoard] => [
+    new EqualityBoard('reference', program.model),
+    new EqualityBoard('threaded', program.model),
+  ]
+  const pair = fresh()
+  let low = 0
+  let high = total
+  const align = (): void => {
+    // Both clocks stand at the same instruction, whatever ran before.
+    if (pair[0].cpu.instructions !== pair[1].cpu.instructions) pair.splice(0, 2, ...fresh())
+  }
+  if (runPair(program, pair, high).failed < 0) {
+    return `${program.name}: the engines differ, but not on fresh boards\n${seen.join('\n')}`
+  }
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    align()
+    if (runPair(program, pair, middle).failed < 0) low = middle
+    else high = middle
+  }
+  align()
+  let before = ''
+  if (low > 0) {
+    runPair(program, pair, low)
+    before = `${listing(pair[0], 3)}\n${[...registers(pair[0])].map(([name, value]) => `${name}=${value}`).join(' ')}`
+  }
+  align()
+  runPair(program, pair, high)
+  return `${program.name}: the engines differ after instruction ${high}\nbefore it:\n${before}\ndifferences:\n${differences(...pair).join('\n')}`
+}
