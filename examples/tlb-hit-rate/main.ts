@@ -38,8 +38,7 @@ for (const byColumns of [false, true]) {
   ] as const) {
     const rate = hitRate(sets, ways, byColumns)
     const bar = '#'.repeat(Math.round(rate * 40))
-    console.log(
-      `  ${String(sets).padStart(2)} sets x ${String(ways).padStart(2)} ways  ${(rate * 100).toFixed(1).padStart(5)} %  ${bar}`,
-    )
+    const geometry = `${String(sets).padStart(2)} sets x ${String(ways).padStart(2)} ways`
+    console.log(`  ${geometry}  ${(rate * 100).toFixed(1).padStart(5)} %  ${bar}`.trimEnd())
   }
 }

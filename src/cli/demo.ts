@@ -10,7 +10,7 @@ export const DEMO_USAGE = `Usage: virtkit demo [options]
   --entry boot|multiboot        start as from a boot sector in real mode, or as a Multiboot kernel (default boot)
   --serial                      print the guest's serial port instead of its screen`
 
-/** The guest needs about half a million. */
+/** The guest needs about 310 000. */
 const INSTRUCTION_LIMIT = 20_000_000
 
 interface DemoFlags {

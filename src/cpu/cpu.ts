@@ -128,6 +128,10 @@ export class Cpu implements EngineHost {
   private readonly engine: Engine
   /** Engine-visible conditions under which only single steps are right. */
   private stepping = false
+  private debugging = false
+  // Somebody listens to what compiled code would do inline: then every instruction is stepped.
+  private observing = false
+  private observingMemory = false
 
   constructor(options: CpuOptions) {
     const { space, offset } = options
@@ -264,15 +268,20 @@ export class Cpu implements EngineHost {
     s.tagSelect = this.cpl === 3 ? 16 : 0
     this.mem.setCpl(this.cpl)
     const debugging = anyBreakpoint(s.get32(OFF_DR + 7 * 8))
-    this.mem.watcher = debugging ? this : undefined
+    this.debugging = debugging
+    this.mem.watcher = debugging || this.observingMemory ? this : undefined
     this.stepping =
-      debugging || (rest & FLAG_TF) !== 0 || (this.cpl === 3 && (rest & FLAG_AC) !== 0 && (s.cr0 & CR0_AM) !== 0)
+      debugging ||
+      this.observing ||
+      (rest & FLAG_TF) !== 0 ||
+      (this.cpl === 3 && (rest & FLAG_AC) !== 0 && (s.cr0 & CR0_AM) !== 0)
     if (this.stepping) this.attention = true
   }
 
   /** AccessWatcher: data breakpoints. */
   dataAccess(linear: number, size: number, write: boolean): void {
-    noteDataAccess(this, linear, size, write)
+    if (this.debugging) noteDataAccess(this, linear, size, write)
+    if (this.observingMemory) this.events?.emit('memory', { direction: write ? 'write' : 'read', linear, size })
   }
 
   retire(count: number): void {
@@ -288,6 +297,7 @@ export class Cpu implements EngineHost {
   run(budget: number): CpuStop {
     const end = this.retired + budget
     this.attention = true
+    this.observe()
     this.stopRequested = false
     while (this.retired < end) {
       if (this.attention) {
@@ -307,6 +317,20 @@ export class Cpu implements EngineHost {
       this.engine.run(end - this.retired)
     }
     return this.shutdown ? 'shutdown' : this.halted ? 'halted' : 'budget'
+  }
+
+  /** Looks who listens: to single instructions, memory accesses or the TLB, which only single steps report. */
+  private observe(): void {
+    const { events } = this
+    if (events === undefined) return
+    this.observingMemory = events.wants('memory')
+    const tlb = events.wants('tlb')
+    this.mem.events = tlb ? events : undefined
+    const observing = this.observingMemory || tlb || events.wants('instruction')
+    if (observing || this.observing) {
+      this.observing = observing
+      this.updateMode()
+    }
   }
 
   /**
@@ -385,6 +409,9 @@ export class Cpu implements EngineHost {
       if (this.stepping && this.instructionBreakpoint()) return
       const f = this.frontend
       f.fetch()
+      if (this.observing && this.events?.wants('instruction')) {
+        this.events.emit('instruction', { ip: this.s.rip, linear: this.s.segBase(SEG_CS) + this.s.rip })
+      }
       this.execute(f.recordsAt, f.recordsEnd, f.length, f.isInterrupt)
     } catch (error) {
       if (!isThrownFault(error)) throw this.deviceFailed(error)

@@ -231,7 +231,7 @@ export function retFar(cpu: CpuCore, size: number, _b: number, _c: number, imm: 
   const release = imm & 0xffff
   reader.start(cpu)
   const offset = reader.pop(cpu, size)
-  const selector = reader.pop(cpu, size) & 0xffff
+  const selector = reader.popSelector(cpu, size)
   if (!s.protectedMode) {
     if (offset > s.segLimit(SEG_CS)) raiseGp(0)
     reader.skip(release)
@@ -253,7 +253,7 @@ export function retFar(cpu: CpuCore, size: number, _b: number, _c: number, imm: 
   }
   reader.pop(cpu, size)
   const { lo, hi } = reader
-  const ss = reader.pop(cpu, size) & 0xffff
+  const ss = reader.popSelector(cpu, size)
   const stackUsable = readReturnStack(cpu, code, ss, stackDescriptor)
   checkCodeOffset(cpu, code, offset)
   const sum = (lo >>> 0) + release

@@ -99,7 +99,7 @@ export function popf(cpu: CpuCore, size: number): void {
   const virtual = s.v86 && iopl(cpu) < 3
   if (virtual && ((s.cr4 & CR4_VME) === 0 || size !== 2)) raiseGp(0)
   reader.start(cpu)
-  const image = reader.pop(cpu, size)
+  const image = reader.popFlags(cpu, size)
   if (virtual) {
     popVirtualFlags(cpu, image, FLAGS_ANY_PRIVILEGE)
   } else {
@@ -107,7 +107,7 @@ export function popf(cpu: CpuCore, size: number): void {
     if ((s.cr0 & 1) === 0 || cpu.cpl === 0) mask |= FLAG_IOPL
     if ((s.cr0 & 1) === 0 || iopl(cpu) >= cpu.cpl) mask |= FLAG_IF
     if (size !== 2) mask |= FLAG_AC | FLAG_ID
-    writeFlags(cpu, image | 0, mask)
+    writeFlags(cpu, image, mask)
   }
   setStackPointer(s, reader.pointer, reader.mask)
 }

@@ -33,18 +33,18 @@ export const PARITY_EVEN: Uint8Array = (() => {
 
 /** The six arithmetic flags in their RFLAGS positions. */
 export function arithmeticFlags(resultLo: number, resultHi: number, aux: number): number {
-  let flags = 0
-  if (aux & AUX_CF) flags |= FLAG_CF
-  if (PARITY_EVEN[(resultLo ^ (aux >>> AUX_PARITY_SHIFT)) & 0xff]) flags |= FLAG_PF
-  if (aux & AUX_AF) flags |= FLAG_AF
-  if ((resultLo | resultHi) === 0) flags |= FLAG_ZF
-  if ((resultHi >>> 31) ^ (aux & AUX_SIGN_DELTA)) flags |= FLAG_SF
-  if ((aux ^ (aux << 1)) & AUX_CF) flags |= FLAG_OF
-  return flags
+  // Shifts of single bits to CF 0, PF 2, AF 4, ZF 6, SF 7, OF 11: this runs at every PUSHF and event delivery.
+  return (
+    (aux >>> 31) |
+    (PARITY_EVEN[(resultLo ^ (aux >>> AUX_PARITY_SHIFT)) & 0xff]! << 2) |
+    ((aux & AUX_AF) << 1) |
+    ((resultLo | resultHi) === 0 ? FLAG_ZF : 0) |
+    (((resultHi >>> 31) ^ (aux & AUX_SIGN_DELTA)) << 7) |
+    (((aux ^ (aux << 1)) >>> 31) << 11)
+  )
 }
 
-/** The `aux` value for given flags, when `result` will be {@link resultForFlags}. */
-export function auxForFlags(flags: number): number {
+function makeAux(flags: number): number {
   const cf = flags & FLAG_CF ? AUX_CF : 0
   const po = !!(flags & FLAG_CF) !== !!(flags & FLAG_OF) ? AUX_PO : 0
   const af = flags & FLAG_AF ? AUX_AF : 0
@@ -52,6 +52,18 @@ export function auxForFlags(flags: number): number {
   const result = resultForFlags(flags)
   const parity = PARITY_EVEN[result] === (flags & FLAG_PF ? 1 : 0) ? 0 : 1 << AUX_PARITY_SHIFT
   return cf | po | af | sign | parity
+}
+
+/** `aux` by the low twelve bits of RFLAGS, which hold all arithmetic flags. */
+const AUX_BY_FLAGS: Int32Array = (() => {
+  const table = new Int32Array(0x1000)
+  for (let flags = 0; flags < table.length; flags++) table[flags] = makeAux(flags)
+  return table
+})()
+
+/** The `aux` value for given flags, when `result` will be {@link resultForFlags}. */
+export function auxForFlags(flags: number): number {
+  return AUX_BY_FLAGS[flags & 0xfff]!
 }
 
 /** A non-negative `result` that has the wanted ZF: SF then comes from the sign delta. */

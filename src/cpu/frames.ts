@@ -23,7 +23,8 @@ export function enter(cpu: CpuCore, a: number, b: number, _c: number, imm: numbe
   writer.startCurrent(cpu)
   const { mask } = writer
   writer.pushRegister(cpu, RBP, a)
-  const frame = writer.pointer
+  // FrameTemp is ESP, not SP, at an operand size of 32 (SDM Vol. 2, "ENTER"), also on a 16-bit stack.
+  const frame = mask === 0xffff ? ((s.reg32(RSP) & ~0xffff) | writer.pointer) >>> 0 : writer.pointer
   if (level > 0) {
     let display = mask === 0 ? s.regNumber(RBP) : wrap(s.reg32(RBP), mask)
     for (let n = 1; n < level; n++) {

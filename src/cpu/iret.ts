@@ -54,13 +54,13 @@ function iretReal(cpu: CpuCore, size: number): void {
   const s = cpu.s
   reader.start(cpu)
   const offset = reader.pop(cpu, size)
-  const selector = reader.pop(cpu, size) & 0xffff
-  const image = reader.pop(cpu, size)
+  const selector = reader.popSelector(cpu, size)
+  const image = reader.popFlags(cpu, size)
   if (offset > s.segLimit(SEG_CS)) raiseGp(0)
   setStackPointer(s, reader.pointer, reader.mask)
   loadSegment8086(s, SEG_CS, selector)
   const mask = FLAGS_ANY_PRIVILEGE | FLAG_IF | FLAG_IOPL | (size === 2 ? 0 : FLAG_RF | FLAG_AC | FLAG_ID)
-  writeFlags(cpu, image | 0, mask)
+  writeFlags(cpu, image, mask)
   cpu.nextRip = offset
   cpu.updateMode()
 }
@@ -72,14 +72,14 @@ function iretFromV86(cpu: CpuCore, size: number): void {
   if (virtual && ((s.cr4 & CR4_VME) === 0 || size !== 2)) raiseGp(0)
   reader.start(cpu)
   const offset = reader.pop(cpu, size)
-  const selector = reader.pop(cpu, size) & 0xffff
-  const image = reader.pop(cpu, size)
+  const selector = reader.popSelector(cpu, size)
+  const image = reader.popFlags(cpu, size)
   if (offset > s.segLimit(SEG_CS)) raiseGp(0)
   if (virtual) checkVirtualFlags(cpu, image)
   setStackPointer(s, reader.pointer, reader.mask)
   loadSegment8086(s, SEG_CS, selector)
   if (virtual) popVirtualFlags(cpu, image, FLAGS_ANY_PRIVILEGE)
-  else writeFlags(cpu, image | 0, FLAGS_ANY_PRIVILEGE | FLAG_IF | (size === 2 ? 0 : FLAG_RF | FLAG_AC | FLAG_ID))
+  else writeFlags(cpu, image, FLAGS_ANY_PRIVILEGE | FLAG_IF | (size === 2 ? 0 : FLAG_RF | FLAG_AC | FLAG_ID))
   cpu.nextRip = offset
   cpu.updateMode()
 }
@@ -98,8 +98,8 @@ function iretProtected(cpu: CpuCore, size: number): void {
   const from64 = in64BitMode(cpu)
   reader.start(cpu)
   const offset = reader.pop(cpu, size)
-  const selector = reader.pop(cpu, size) & 0xffff
-  const image = reader.pop(cpu, size) | 0
+  const selector = reader.popSelector(cpu, size)
+  const image = reader.popFlags(cpu, size)
   if (image & FLAG_VM && cpu.cpl === 0 && size === 4 && !s.longMode) {
     iretToV86(cpu, offset, selector, image)
     return
@@ -118,7 +118,7 @@ function iretProtected(cpu: CpuCore, size: number): void {
   } else {
     reader.pop(cpu, size)
     const { lo, hi } = reader
-    const ss = reader.pop(cpu, size) & 0xffff
+    const ss = reader.popSelector(cpu, size)
     const usable = readReturnStack(cpu, code, ss, stack)
     checkCodeOffset(cpu, code, offset)
     finishOuter(cpu, code, offset, ss, lo, hi, usable, stack)

@@ -256,10 +256,22 @@ const liftCmpxchg: Lift = (i, b) => {
   const width = destinationWidth(i)
   const source = gprSlot(i.ops[1].reg)
   if (isMemory(i, 0)) {
-    b.address(i)
+    const throughRax = i.base === 0 || i.index === 0
+    // The comparison may change rAX before the store: the address is kept.
+    if (throughRax) {
+      b.ea(i, T2)
+      b.addressSlots(i.seg, i.addrSize, T2)
+    } else b.address(i)
     b.load(width, T0, true)
     b.op(UOP.CMPXCHG, width, T1, T0, source)
     b.store(width, T1)
+  } else if (width === 2) {
+    // Without a match the register is not written at all, and keeps bits 63–32.
+    const destination = gprSlot(i.ops[0].reg)
+    b.op(UOP.MOV, 3, T0, destination)
+    b.op(UOP.ZERO_EXTEND, 2, T2, source)
+    b.op(UOP.CMPXCHG, 2, T1, T0, source)
+    b.op(UOP.CMOV, 3, destination, T2, 0, 0, 4)
   } else {
     const destination = gprSlot(i.ops[0].reg)
     b.op(UOP.MOV, width, T0, destination)

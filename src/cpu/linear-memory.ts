@@ -7,6 +7,7 @@
  * compiled code tests. Dropping tags is therefore never visible to the guest; dropping entries is.
  */
 
+import type { EventSink } from '../contracts/index.js'
 import { FLAG_AC } from '../isa/flags.js'
 import { SEG_FS, SEG_SS } from '../isa/instruction.js'
 import type { AddressSpace } from '../memory/index.js'
@@ -86,6 +87,8 @@ export class LinearMemory implements CpuMemory {
   readonly stats: TlbStatistics = { lookups: 0, fills: 0, fetchFills: 0, flushes: 0 }
   /** Set while data breakpoints are armed. */
   watcher: AccessWatcher | undefined = undefined
+  /** Hears of every look-up, fill and flush while it is set. */
+  events: EventSink | undefined = undefined
   private readonly s: CpuState
   private readonly space: AddressSpace
   private readonly model: CpuModel
@@ -194,11 +197,13 @@ export class LinearMemory implements CpuMemory {
     if (this.matches(e, page)) {
       const flags = s.i32[(e + TLB_FLAGS) >> 2]!
       if (((access & ACCESS_WRITE) === 0 || (flags & ATTR_DIRTY) !== 0) && this.walker.permits(flags, access)) {
+        this.events?.emit('tlb', { action: 'hit', page, frame: s.f64[(e + TLB_PHYSICAL) >> 3]! })
         // Whoever comes here found no tag; deriving them again is what makes the next access fast.
         this.retag(e, access)
         return true
       }
     }
+    this.events?.emit('tlb', { action: 'miss', page })
     if (!this.walker.walk(linear, access)) {
       // A page fault drops what was cached for the page (Intel SDM Vol. 3A, "Operations that Invalidate TLBs").
       if (this.matches(e, page)) this.invalidate(e)
@@ -214,6 +219,10 @@ export class LinearMemory implements CpuMemory {
     const flags = w.attributes | TLBF_VALID
     if (flags & ATTR_LARGE) this.largeEntries = true
     if (s.i32[(e + TLB_FLAGS) >> 2] === 0) this.noteFilled(e)
+    else if (this.events && s.f64[(e + TLB_LINEAR) >> 3] !== page) {
+      this.events.emit('tlb', { action: 'evict', page: s.f64[(e + TLB_LINEAR) >> 3]! })
+    }
+    this.events?.emit('tlb', { action: 'fill', page, frame: Math.floor(w.physical / 4096) * 4096 })
     s.i32[(e + TLB_FLAGS) >> 2] = flags
     s.f64[(e + TLB_LINEAR) >> 3] = page
     s.f64[(e + TLB_PHYSICAL) >> 3] = Math.floor(w.physical / 4096) * 4096
@@ -294,7 +303,8 @@ export class LinearMemory implements CpuMemory {
     const e = this.s.base + OFF_ITLB + (((lo >>> 12) & (ITLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
     const tag = (e + (this.cpl === 3 ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ)) >> 2
     const i32 = this.s.i32
-    if (i32[tag] !== (lo & ~0xfff) || i32[tag + 1] !== Math.floor(linear / TWO32)) return -1
+    const hi = linear >= 0 && linear < TWO32 ? 0 : Math.floor(linear / TWO32)
+    if (i32[tag] !== (lo & ~0xfff) || i32[tag + 1] !== hi) return -1
     return (i32[(e + TLB_ADDEND) >> 2]! + lo) >>> 0
   }
 
@@ -307,15 +317,20 @@ export class LinearMemory implements CpuMemory {
 
   // --- flushing -------------------------------------------------------------------------------------------------
 
-  flushAll(): void {
+  private noteFlush(): void {
     this.stats.flushes++
+    this.events?.emit('tlb', { action: 'flush', page: -1 })
+  }
+
+  flushAll(): void {
+    this.noteFlush()
     for (let n = 0; n < this.filledCount; n++) this.invalidate(this.filled[n]!)
     this.filledCount = 0
     this.largeEntries = false
   }
 
   flushNonGlobal(): void {
-    this.stats.flushes++
+    this.noteFlush()
     let kept = 0
     for (let n = 0; n < this.filledCount; n++) {
       const e = this.filled[n]!
@@ -326,7 +341,7 @@ export class LinearMemory implements CpuMemory {
   }
 
   flushPcid(pcid: number): void {
-    this.stats.flushes++
+    this.noteFlush()
     for (let n = 0; n < this.filledCount; n++) {
       const e = this.filled[n]!
       const global = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) !== 0
@@ -426,8 +441,8 @@ export class LinearMemory implements CpuMemory {
    */
   private direct(linear: number, size: number, write: boolean, user: boolean): number {
     const lo = linear | 0
-    const hi = Math.floor(linear / TWO32) | 0
-    if ((lo & 0xfff) + size > 4096) return -1
+    const hi = linear >= 0 && linear < TWO32 ? 0 : Math.floor(linear / TWO32) | 0
+    if ((lo & 0xfff) + size > 4096 || this.events !== undefined) return -1
     const e = this.s.base + OFF_DTLB + (((lo >>> 12) & (DTLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
     const tag = (e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ) + (write ? 8 : 0)) >> 2
     const i32 = this.s.i32

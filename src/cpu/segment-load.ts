@@ -82,7 +82,7 @@ export function movToSegment(cpu: CpuCore, a: number, b: number): void {
 /** Helper POP Sreg: a = segment register, b = operand size. */
 export function popSegment(cpu: CpuCore, a: number, b: number): void {
   reader.start(cpu)
-  const selector = reader.pop(cpu, b) & 0xffff
+  const selector = reader.popSelector(cpu, b)
   // The pointer is kept at the size of the stack that was popped from, also when SS itself changes.
   const { pointer, mask } = reader
   loadSegment(cpu, a, selector)

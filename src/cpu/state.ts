@@ -75,13 +75,15 @@ export class CpuState {
   /** The i64 at `offset` as a double: exact when it is within ±2^53. */
   getNumber(offset: number): number {
     const at = this.word + (offset >> 2)
-    return this.i32[at + 1]! * TWO32 + (this.i32[at]! >>> 0)
+    // Most numbers fit 32 bits: then no floating-point arithmetic is needed.
+    const high = this.i32[at + 1]!
+    return high === 0 ? this.i32[at]! >>> 0 : high * TWO32 + (this.i32[at]! >>> 0)
   }
   /** Stores an integer double, modulo 2^64. */
   setNumber(offset: number, value: number): void {
     const at = this.word + (offset >> 2)
     this.i32[at] = value | 0
-    this.i32[at + 1] = Math.floor(value / TWO32) | 0
+    this.i32[at + 1] = value >= 0 && value < TWO32 ? 0 : Math.floor(value / TWO32) | 0
   }
   getBig(offset: number): bigint {
     return this.big[(this.base + offset) >> 3]!
@@ -120,7 +122,7 @@ export class CpuState {
   }
   /** The register as a signed double; exact within ±2^53, beyond that rounded (and certainly not canonical). */
   regNumber(reg: number): number {
-    return this.i32[this.word + reg * 2 + 1]! * TWO32 + (this.i32[this.word + reg * 2]! >>> 0)
+    return this.getNumber(reg * 8)
   }
   setRegNumber(reg: number, value: number): void {
     this.setNumber(reg * 8, value)
@@ -193,18 +195,24 @@ export class CpuState {
   }
   /** Writes a whole segment cache and the limits that fast accesses test. `limit` is in bytes. */
   setSegment(seg: number, selector: number, base: number, limit: number, attr: number): void {
-    const at = OFF_SEG + seg * SEG_STRIDE
-    this.set32(at + SEG_SELECTOR, selector & 0xffff)
-    this.set32(at + SEG_ATTR, attr)
-    this.setNumber(at + SEG_BASE, base)
-    this.set32(at + SEG_LIMIT, limit)
+    const { i32 } = this
+    const low = limit | 0
+    const at = this.word + ((OFF_SEG + seg * SEG_STRIDE) >> 2)
+    i32[at + (SEG_SELECTOR >> 2)] = selector & 0xffff
+    i32[at + (SEG_ATTR >> 2)] = attr
+    i32[at + (SEG_BASE >> 2)] = base | 0
+    i32[at + (SEG_BASE >> 2) + 1] = base >= 0 && base < TWO32 ? 0 : Math.floor(base / TWO32) | 0
+    i32[at + (SEG_LIMIT >> 2)] = low
     const usable = (attr & SEG_UNUSABLE) === 0 && (attr & 0x80) !== 0
     const code = (attr & 8) !== 0
     const readable = usable && (code ? (attr & 2) !== 0 : (attr & 4) === 0)
     const writable = usable && !code && (attr & 6) === 2
-    this.setNumber(at + SEG_READ_LIMIT, readable ? limit >>> 0 : -1)
-    this.setNumber(at + SEG_WRITE_LIMIT, writable ? limit >>> 0 : -1)
-    this.flat[seg] = base === 0 && limit >>> 0 === 0xffffffff && (writable || code) ? 1 : 0
+    // 64-bit limits: the segment's, or -1.
+    i32[at + (SEG_READ_LIMIT >> 2)] = readable ? low : -1
+    i32[at + (SEG_READ_LIMIT >> 2) + 1] = readable ? 0 : -1
+    i32[at + (SEG_WRITE_LIMIT >> 2)] = writable ? low : -1
+    i32[at + (SEG_WRITE_LIMIT >> 2) + 1] = writable ? 0 : -1
+    this.flat[seg] = base === 0 && low === -1 && (writable || code) ? 1 : 0
   }
 
   // --- control registers ----------------------------------------------------------------------------------------

@@ -98,11 +98,11 @@ export function isCanonical(address: number): boolean {
 
 /** The signed double of a 64-bit value in halves. */
 export function number64(lo: number, hi: number): number {
-  return (hi | 0) * TWO32 + (lo >>> 0)
+  return hi === 0 ? lo >>> 0 : (hi | 0) * TWO32 + (lo >>> 0)
 }
 
 export function highHalf(value: number): number {
-  return Math.floor(value / TWO32) | 0
+  return value >= 0 && value < TWO32 ? 0 : Math.floor(value / TWO32) | 0
 }
 
 /** The code that runs is 64-bit code. */
@@ -269,6 +269,16 @@ export class StackReader {
       this.hi = cpu.mem.hi
     }
     return number64(this.lo, this.hi)
+  }
+  /** The low 16 bits of the next item, whatever its upper ones hold: at size 8 the number that `pop` returns may not be exact. */
+  popSelector(cpu: CpuCore, size: number): number {
+    this.pop(cpu, size)
+    return this.lo & 0xffff
+  }
+  /** The low 32 bits of the next item. */
+  popFlags(cpu: CpuCore, size: number): number {
+    this.pop(cpu, size)
+    return this.lo | 0
   }
   skip(bytes: number): void {
     this.pointer = wrapStack(this.pointer + bytes, this.mask)

@@ -23,10 +23,12 @@ export type RecordedEvent<N extends EventName = EventName> = {
 type AnyListener = (event: never) => void
 
 /**
- * Where parts send their events and tools listen. Give one hub to every part (or to a whole machine) at construction; parts build an event only
+ * Where parts send their events and tools listen. Give one hub to every part (or to a whole machine) at construction;
+ * parts build an event only
  * while someone listens to its name, so a hub without listeners costs one look-up per emission.
  *
- * Listeners run in the order in which they were added. A listener that throws stops the part that emitted, as a failing device would.
+ * Listeners run in the order in which they were added. A listener that throws stops the part that emitted, as a failing
+ * device would.
  *
  * ```ts
  * const hub = new EventHub()
@@ -67,7 +69,8 @@ export class EventHub implements EventSink {
   }
 
   /**
-   * Collects the events of these names that are emitted while `action` runs, in order; `limit` bounds how many are kept (default 100 000, the
+   * Collects the events of these names that are emitted while `action` runs, in order; `limit` bounds how many are kept
+   * (default 100 000, the
    * first ones).
    */
   record<N extends EventName>(names: readonly N[], action: () => void, limit = 100_000): RecordedEvent<N>[] {

@@ -47,7 +47,8 @@ const NOTES: readonly string[] = [
 ]
 
 /**
- * Runs a transfer through the 8237As of a PC and tells it in four steps (course topic X14): request (DREQ, mask, priority), response (HRQ, HLDA,
+ * Runs a transfer through the 8237As of a PC and tells it in four steps (course topic X14): request (DREQ, mask,
+ * priority), response (HRQ, HLDA,
  * DACK), transfer, end (terminal count).
  * @throws VirtkitError `bad-argument` for a channel, address or count that the controllers do not have
  */

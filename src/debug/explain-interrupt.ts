@@ -36,7 +36,10 @@ import {
 
 /** Options of {@link explainInterrupt}. */
 export interface InterruptExplainOptions {
-  /** True for INT n, INT3 and INTO, which the gate's DPL can refuse. Default false: an external interrupt or an exception. */
+  /**
+   * True for INT n, INT3 and INTO, which the gate's DPL can refuse. Default false: an external interrupt or an
+   * exception.
+   */
   readonly software?: boolean
 }
 
@@ -50,10 +53,13 @@ const NOTES: readonly string[] = [
 ]
 
 /**
- * How a handler's address is found (course topic X11), in three steps: the entry in the table that IDTR names, the code segment that its selector names,
- * base + offset. In the mode that the processor is in: vector table, IDT, or IDT of long mode. Nothing in the machine changes.
+ * How a handler's address is found (course topic X11), in three steps: the entry in the table that IDTR names, the code
+ * segment that its selector names,
+ * base + offset. In the mode that the processor is in: vector table, IDT, or IDT of long mode. Nothing in the machine
+ * changes.
  *
- * Whether the stack has room, and what an exception's delivery pushes, is not part of it. In virtual-8086 mode INT n is taken to go through the IDT (no redirection bitmap).
+ * Whether the stack has room, and what an exception's delivery pushes, is not part of it. In virtual-8086 mode INT n is
+ * taken to go through the IDT: IOPL 3, no redirection bitmap.
  * @throws VirtkitError `bad-argument` for a vector outside 0–255
  */
 export function explainInterrupt(

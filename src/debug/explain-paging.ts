@@ -39,7 +39,10 @@ export interface PagingExplainOptions {
 
 /** Options of {@link explainTlb}. */
 export interface TlbExplainOptions extends PagingExplainOptions {
-  /** The TLB to look into and to fill: keep one over several calls to see hits. Default: an empty one of 16 sets and 4 ways. */
+  /**
+   * The TLB to look into and to fill: keep one over several calls to see hits. Default: an empty one of 16 sets and 4
+   * ways.
+   */
   readonly tlb?: Tlb
   /** Whether accessed and dirty flags are written to memory, as the processor would. Default false. */
   readonly update?: boolean
@@ -65,7 +68,8 @@ const NOTES: readonly string[] = [
 ]
 
 /**
- * From a linear to a physical address by walking the paging structures (course topic X4): one step for each entry. Nothing in memory changes.
+ * From a linear to a physical address by walking the paging structures (course topic X4): one step for each entry.
+ * Nothing in memory changes.
  * @throws VirtkitError `bad-argument` for an address that the mode does not have
  */
 export function explainPaging(
@@ -186,7 +190,8 @@ function splitText(
 }
 
 /**
- * A translation through the TLB in the six steps of a course (X5): 1 match the page number, 2 hit or miss, 3 walk, 4 fault, or 5 fill, 6 frame and
+ * A translation through the TLB in the six steps of a course (X5): 1 match the page number, 2 hit or miss, 3 walk, 4
+ * fault, or 5 fill, 6 frame and
  * offset. Steps that do not happen are left out: a hit goes from 2 to 6.
  * @throws VirtkitError `bad-argument` for an address that the mode does not have
  */
@@ -299,7 +304,7 @@ function tlbSteps(steps: StepList, events: readonly EventMap['translation'][], t
 }
 
 /** The paging mode that the registers choose. */
-export function pagingMode(view: ProcessorView): PagingMode {
+function pagingMode(view: ProcessorView): PagingMode {
   return new PageWalker(view.memory, pagingOf(view)).mode
 }
 

@@ -30,7 +30,8 @@ const NOTES: readonly string[] = [
 ]
 
 /**
- * Runs one interrupt through a pair of 8259As and tells the six steps of its sequence (course topic X9): request and IRR, priority and INT, first INTA,
+ * Runs one interrupt through a pair of 8259As and tells the six steps of its sequence (course topic X9): request and
+ * IRR, priority and INT, first INTA,
  * ISR and IRR, second INTA with the vector, end of interrupt.
  * @throws VirtkitError `bad-argument` for IRQs or vectors out of range
  */
@@ -82,7 +83,8 @@ function checkIrq(name: string, irq: number): void {
 }
 
 /**
- * Tells the six steps from 'pic' events, which any `Pic8259`, `PicPair` or machine emits: those of one interrupt, from its request on.
+ * Tells the six steps from 'pic' events, which any `Pic8259`, `PicPair` or machine emits: those of one interrupt, from
+ * its request on.
  */
 export function explainPicEvents(
   events: readonly PicEvent[],

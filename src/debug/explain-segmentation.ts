@@ -43,8 +43,10 @@ const NOTES: readonly string[] = [
 ]
 
 /**
- * From a logical to a linear address (course topic X3). `segment` is a selector to be loaded, or the name of a segment register to be used as it is.
- * In protected mode: the selector is taken apart, the table found through GDTR (for the LDT through LDTR first), the descriptor read
+ * From a logical to a linear address (course topic X3). `segment` is a selector to be loaded, or the name of a segment
+ * register to be used as it is.
+ * In protected mode: the selector is taken apart, the table found through GDTR (for the LDT through LDTR first), the
+ * descriptor read
  * and checked, base and offset added. Nothing in the machine changes.
  * @throws VirtkitError `bad-argument` for a selector, size or offset out of range
  */
@@ -322,7 +324,8 @@ function explain8086(
   const hub = new EventHub()
   const unit = segmentationUnit(view, hub)
   const held = view.segments[register]
-  // A real-mode load changes selector and base only; the limit stays what it was (64 KiB unless protected mode left another).
+  // A real-mode load changes selector and base only; the limit stays what it was (64 KiB unless protected mode left
+  // another).
   const limit = held.limit === 0 ? 0xffff : held.limit
   if (selector !== undefined) unit.setRegister(register, { selector, base: selector * 16, limit, attr: 0x93 })
   const cache = unit.register(register)

@@ -8,7 +8,8 @@ import { type ExplainSource, processorView } from './processor-view.js'
 export interface TranslationExplainOptions extends SegmentationExplainOptions, TlbExplainOptions {}
 
 /**
- * The whole way (course topic X2): logical address, segmentation, linear address, paging, physical address. Shows the first byte of an access.
+ * The whole way (course topic X2): logical address, segmentation, linear address, paging, physical address. Shows the
+ * first byte of an access.
  *
  * ```ts
  * console.log(formatExplanation(explainTranslation(pc, 'ds', 0x1234)))

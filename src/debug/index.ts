@@ -1,5 +1,6 @@
 /**
- * Watching and understanding a machine: events, explanations in numbered steps, instruction traces, statistics of a run.
+ * Watching and understanding a machine: events, explanations in numbered steps, instruction traces, statistics of a
+ * run.
  * @module
  */
 export * from './event-hub.js'

@@ -23,7 +23,8 @@ const MIB = 1024 * KIB
 const GIB = 1024 * MIB
 
 /**
- * Writes paging structures into memory, as a small kernel would: for lectures, examples and tests. Tables are taken one page after the other
+ * Writes paging structures into memory, as a small kernel would: for lectures, examples and tests. Tables are taken one
+ * page after the other
  * from `tables` on; the first is the top one, which belongs into CR3 ({@link PageTableBuilder.cr3}).
  *
  * ```ts
@@ -61,7 +62,8 @@ export class PageTableBuilder {
 
   /**
    * Maps the page at `linear` to the frame at `physical`.
-   * @throws VirtkitError `bad-argument` when they are not aligned to the page size, out of range, or the mode has no such pages
+   * @throws VirtkitError `bad-argument` when they are not aligned to the page size, out of range, or the mode has no
+   * such pages
    */
   map(linear: number, physical: number, options: MapOptions = {}): void {
     const { pageSize = 4 * KIB, writable = true, user = true, global = false, noExecute = false } = options

@@ -52,7 +52,8 @@ export interface ProcessorView {
 }
 
 /**
- * What explanations start from: a machine (anything with a `cpu`), or memory and the registers that matter. Registers left out are: protected mode
+ * What explanations start from: a machine (anything with a `cpu`), or memory and the registers that matter. Registers
+ * left out are: protected mode
  * (with paging if `cr3` is given), CPL 0, empty tables.
  */
 export type ExplainSource = { readonly cpu: Cpu } | (Partial<ProcessorView> & { readonly memory: PhysicalBus })
@@ -72,7 +73,7 @@ export function processorView(source: ExplainSource): ProcessorView {
     idtr: EMPTY_TABLE,
     ldtr: UNUSABLE,
     tr: UNUSABLE,
-    cpl: 0,
+    cpl: source.v86 ? 3 : 0,
     cr0: source.cr3 === undefined ? CR0_PE : CR0_PE | CR0_WP | CR0_PG,
     cr3: 0,
     cr4: 0,
@@ -140,7 +141,8 @@ export function accessBits(access: AccessKind, user: boolean): number {
 }
 
 /**
- * Memory to try things on: reads see the real one, writes are kept to itself. Device windows are not touched, since reading a device can change it:
+ * Memory to try things on: reads see the real one, writes are kept to itself. Device windows are not touched, since
+ * reading a device can change it:
  * they read as ones.
  */
 export class ScratchMemory implements PhysicalBus {
@@ -182,7 +184,10 @@ export class ScratchMemory implements PhysicalBus {
   }
 }
 
-/** A page fault met while a table was read. Thrown inside an explanation and turned into its outcome; never leaves this folder. */
+/**
+ * A page fault met while a table was read. Thrown inside an explanation and turned into its outcome; never leaves this
+ * folder.
+ */
 export class TablePageFault {
   readonly vector = 14
   readonly linear: number
@@ -240,7 +245,8 @@ export class TableReader {
 }
 
 /**
- * Brings an address that a caller gave into the form that the mode uses: 0 to 2^32 − 1, in long mode a canonical address as a signed
+ * Brings an address that a caller gave into the form that the mode uses: 0 to 2^32 − 1, in long mode a canonical
+ * address as a signed
  * number, or undefined when it is not canonical.
  * @throws VirtkitError `bad-argument` for a fraction, or more than the mode has
  */

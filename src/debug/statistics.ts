@@ -19,7 +19,10 @@ export interface RunSummary {
   readonly exceptions: readonly VectorCount[]
   readonly interrupts: readonly VectorCount[]
   readonly nmis: number
-  /** Data accesses that the TLB answered; undefined where the engine finds hits in compiled code, which does not count them. */
+  /**
+   * Data accesses that the TLB answered; undefined where the engine finds hits in compiled code, which does not count
+   * them.
+   */
   readonly tlbHits: number | undefined
   readonly tlbMisses: number
   /** Misses of instruction fetches. */
@@ -50,7 +53,8 @@ interface Counters {
 }
 
 /**
- * Counts what a machine does, from when it is made, or from power-on. The machine counts anyway; this reads the differences, so it costs nothing while
+ * Counts what a machine does, from when it is made, or from power-on. The machine counts anyway; this reads the
+ * differences, so it costs nothing while
  * the machine runs.
  *
  * ```ts

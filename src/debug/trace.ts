@@ -60,7 +60,8 @@ const GENERAL: readonly string[] = 'rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r1
 const MAX_LENGTH = 15
 
 /**
- * Runs `count` instructions one at a time and tells what each was and changed. The guest sees nothing of it: code is looked at without touching
+ * Runs `count` instructions one at a time and tells what each was and changed. The guest sees nothing of it: code is
+ * looked at without touching
  * accessed flags, TLBs or devices.
  * @throws VirtkitError `bad-argument` for a count below 1 or above a million
  */

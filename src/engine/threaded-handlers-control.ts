@@ -86,9 +86,10 @@ function nextDistance(g: HandlerBuilder): Code {
   return i64.load32S(pc, g.at + UOP_VALUE)
 }
 
-/** The two ways of a conditional branch. */
+/** The two ways of a conditional branch. Only the one that is taken truncates IP to the operand size. */
 export function fork(g: HandlerBuilder, target: Target, condition: Code): Code {
-  return ifElse(condition, goTo(g, target, g.field64(UOP_IMM), LINK_TAKEN), goTo(g, target, nextDistance(g), LINK_NEXT))
+  const next = target === TARGETS.W64 ? TARGETS.W64 : TARGETS.W32
+  return ifElse(condition, goTo(g, target, g.field64(UOP_IMM), LINK_TAKEN), goTo(g, next, nextDistance(g), LINK_NEXT))
 }
 
 function exceedsCs(offset: Code): Code {
@@ -203,7 +204,7 @@ function defineLoops(registry: HandlerRegistry, target: Target, size: number): v
   }
 }
 
-/** First record of a block under a CS that is not flat: the whole block must lie within CS, and IP must not wrap inside it. */
+/** First record of a block under a CS that is not flat: the whole block must lie within CS, and IP must not reach 64 KiB in it or after it. */
 export const ENTER_CS = 'ENTER_CS'
 
 function defineSpecial(registry: HandlerRegistry): void {
@@ -213,7 +214,7 @@ function defineSpecial(registry: HandlerRegistry): void {
       const header = i32.sub(pc, i32.const(BLOCK_HEADER_SIZE))
       const [set, last] = g.keep(I64, i64.sub(i64.add(rip, i64.load32U(header, BLOCK_BYTES)), i64.const(1)))
       const code16 = i32.eq(i32.and(i32.load(header, BLOCK_MODE), i32.const(MODE_CODE_MASK)), i32.const(MODE_CODE16))
-      return [set, g.bailIf(exceedsCs(last)), g.bailIf(i32.and(code16, i64.gtU(last, i64.const(0xffff))))]
+      return [set, g.bailIf(exceedsCs(last)), g.bailIf(i32.and(code16, i64.gtU(last, i64.const(0xfffe))))]
     },
     false,
   )

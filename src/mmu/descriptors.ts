@@ -153,7 +153,7 @@ export function descriptorAttr(hi: number): number {
  * canonical addresses, others lose low bits and must be refused by {@link isCanonicalHigh} first.
  */
 export function descriptorBase64(lo: number, hi: number, upper: number): number {
-  return (upper | 0) * 2 ** 32 + descriptorBase(lo, hi)
+  return upper === 0 ? descriptorBase(lo, hi) : (upper | 0) * 2 ** 32 + descriptorBase(lo, hi)
 }
 
 /** Whether the upper half of a 64-bit address makes it canonical for 48 bits (bits 63–47 all equal). */

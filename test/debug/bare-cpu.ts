@@ -48,7 +48,10 @@ export class BareCpu {
     this.space.write32(table + 8 * index + 4, hi)
   }
 
-  /** Protected mode at a privilege level, in flat segments, with an LDT, and a TSS that has a stack for every inner level. */
+  /**
+   * Protected mode at a privilege level, in flat segments, with an LDT, and a TSS that has a stack for every inner
+   * level.
+   */
   protect(cpl: number, limits: { gdt?: number; ldt?: number; idt?: number; ldtPresent?: boolean } = {}): void {
     const { cpu } = this
     const { s } = cpu

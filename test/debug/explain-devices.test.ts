@@ -23,7 +23,8 @@ describe('explainPic', () => {
         const given = { irq, masked, autoEoi, withdraw, ...(inService === undefined ? {} : { inService }) }
         const { steps, result, ok } = explainPic(given)
         const numbers = steps.map(({ number }) => number)
-        // A service with automatic EOI ends at its second INTA. Another slave IRQ waits on the master's level 2 even if it is higher: no special
+        // A service with automatic EOI ends at its second INTA. Another slave IRQ waits on the master's level 2 even if
+        // it is higher: no special
         // fully nested mode here.
         const blocked =
           inService !== undefined &&

@@ -30,7 +30,7 @@ describe('traceInstructions', () => {
     expect(reason).toBe('halted')
     expect(steps.map(({ text }) => text)).toEqual([
       'mov ax, 0x1234',
-      'mov [0x600], ax',
+      'mov word [0x600], ax',
       'add al, 0xcc',
       'push ax',
       'int 0x40',
@@ -55,7 +55,7 @@ describe('traceInstructions', () => {
     const recorded = hub.record(['instruction', 'memory'], () => traceInstructions(pc, 2, { events: hub }))
     expect(recorded).toEqual([
       { name: 'instruction', event: { ip: 0x7c00, linear: 0x7c00, text: 'mov ax, 0x1234' } },
-      { name: 'instruction', event: { ip: 0x7c03, linear: 0x7c03, text: 'mov [0x600], ax' } },
+      { name: 'instruction', event: { ip: 0x7c03, linear: 0x7c03, text: 'mov word [0x600], ax' } },
       { name: 'memory', event: { direction: 'write', linear: 0x600, size: 2 } },
     ])
   })

@@ -154,17 +154,20 @@ export function listing(board: EqualityBoard, count: number): string {
   if (at < 0) return `(rip ${s.rip.toString(16)} is not in the instruction TLB)`
   const bits = s.segAttr(1) & 0x2000 && s.longMode ? 64 : s.segAttr(1) & 0x4000 ? 32 : 16
   const bytes = board.space.bytes.subarray(at, at + 16 * count)
-  return [...disassembleBytes(bytes, { bits, address: s.rip })]
+  return disassembleBytes(bytes, bits, s.rip)
     .slice(0, count)
-    .map((line) => `${Number(line.address).toString(16)}: ${line.text}`)
+    .map((line) => `${line.address.toString(16)}: ${line.text}`)
     .join('\n')
 }
 
-/** What runs on both boards. `prepare` must depend on nothing but the program. */
+/** What runs on both boards. */
 export interface Program {
   readonly name: string
   readonly model: CpuModel
-  prepare(board: EqualityBoard): void
+  /** Contents of RAM. */
+  readonly image: Uint8Array
+  /** Sets the registers of a board that was just reset. Must depend on nothing but the program. */
+  start(board: EqualityBoard): void
   /** Instructions between two comparisons; each engine cuts them in its own way. */
   readonly stretches: readonly Stretch[]
 }
@@ -206,8 +209,8 @@ function runStretch(board: EqualityBoard, stretch: Stretch, limit: number): Boar
 function runPair(program: Program, pair: [EqualityBoard, EqualityBoard], limit: number): { ran: number; failed: number } {
   const [a, b] = pair
   for (const board of pair) {
-    board.reset(EMPTY)
-    program.prepare(board)
+    board.reset(program.image)
+    program.start(board)
   }
   const start = a.cpu.instructions
   let left = limit
@@ -222,8 +225,6 @@ function runPair(program: Program, pair: [EqualityBoard, EqualityBoard], limit: 
   }
   return { ran: a.cpu.instructions - start, failed: -1 }
 }
-
-const EMPTY: Uint8Array = new Uint8Array(RAM_BYTES)
 
 /** Runs a program on both engines. Returns the instructions it took; throws with a report of the first difference. */
 export function lockstep(program: Program, prepare?: (pair: [EqualityBoard, EqualityBoard]) => void): number {

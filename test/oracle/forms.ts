@@ -50,6 +50,8 @@ export const EXCLUDED: Readonly<Record<string, string>> = {
   xrstor: 'XSAVE is in no model yet',
   wait: 'depends on the x87 unit',
   ud0: 'has a ModRM byte or not, by vendor',
+  int1: 'the hypervisor of the recording machine intercepts it and reports the wrong RIP',
+  movnti: 'comes with SSE2, which is in no model yet',
 }
 
 /** Why a row has no vectors; `undefined` when it has. */
@@ -88,6 +90,8 @@ function sizes(row: Row, bits: Bits): readonly (2 | 4 | 8)[] {
   if (!sized(row)) return [row.w === 1 ? 8 : 4]
   if (row.default64) return [8, 2]
   if (row.prefix === '66' || row.prefix === 'NP') return [4, 8]
+  // With 66, Intel reads two bytes and AMD four.
+  if (row.mnemonic === 'movsxd') return [4, 8]
   // 64-bit offsets in far pointers are Intel's: AMD ignores REX.W there.
   if (row.operands.some((o) => o.width === 'p') || row.mnemonic === 'callf' || row.mnemonic === 'jmpf') return [4, 2]
   if (row.operands.some((o) => o.width === 'z' && /^[iom]|e/.test(row.mnemonic) && o.text === 'eAX')) return [4, 2]
@@ -126,13 +130,19 @@ export function forms(bits: Bits): Form[] {
           list.push(form(row, bits, opSize, memory, { repeat: 0xf3 }), form(row, bits, opSize, memory, { repeat: 0xf2 }))
         }
         if (row.lock && memory) list.push(form(row, bits, opSize, memory, { lock: true }))
-        else list.push(form(row, bits, opSize, memory, { lock: true, cases: 6 }))
-        list.push(form(row, bits, opSize, memory, { special: 'edge', cases: 12 }))
-        list.push(form(row, bits, opSize, memory, { special: 'long', cases: 6 }))
+        else if (!lockDiffers(row)) list.push(form(row, bits, opSize, memory, { lock: true, cases: 6 }))
+        // AMD processors recognise UD1 before its ModRM byte.
+        if (row.mnemonic !== 'ud1') list.push(form(row, bits, opSize, memory, { special: 'edge', cases: 12 }))
+        if (row.mnemonic !== 'ud1') list.push(form(row, bits, opSize, memory, { special: 'long', cases: 6 }))
       }
     }
   }
   return list
+}
+
+/** With LOCK, AMD processors take MOV CR0 for MOV CR8, and do not mind the prefix on VERW. */
+function lockDiffers(row: Row): boolean {
+  return (row.map === 1 && (row.opcode === 0x20 || row.opcode === 0x22)) || row.mnemonic === 'verw'
 }
 
 function sameOpcode(a: Row, b: Row): boolean {

@@ -115,15 +115,16 @@ class Generator {
     this.implicit()
     this.encode()
     if (bits !== 64) for (let i = 0; i < 8; i++) c.reg[i] = c.reg[i]! & 0xffff_ffffn
-    if (row.mnemonic === 'int1' || row.mnemonic === 'int3' || this.loadsStackSegment) c.options |= OPTION_NO_TRAP
+    if (this.withoutTrap) c.options |= OPTION_NO_TRAP
     if (row.mnemonic === 'int3' || row.mnemonic === 'int') c.options |= OPTION_BREAKPOINT
     if (this.isString && form.repeat !== 0) c.options |= OPTION_REPEAT
     return c
   }
 
-  private get loadsStackSegment(): boolean {
+  /** TF would be suppressed (after a load of SS), or seen (by PUSHF). */
+  private get withoutTrap(): boolean {
     const { row } = this.form
-    if (row.mnemonic === 'lss') return true
+    if (row.mnemonic === 'lss' || row.mnemonic === 'pushf' || row.mnemonic === 'int3') return true
     if (row.mnemonic === 'pop' && row.opcode === 0x17) return true
     return row.mnemonic === 'mov' && row.opcode === 0x8e
   }
@@ -221,8 +222,10 @@ class Generator {
     else if (kind < 98) offset = 4 * PAGE - 1 - r.below(Math.max(1, size - 1))
     else if (kind < 99 || form.bits !== 64 || region !== REGION_64) offset = PAGE + r.below(within + 1)
     else {
-      const wild = r.chance(50) ? 0x8000_0000_0000n : r.big() | 0x8000_0000_0000n
-      return { linear: (wild >> 47n) === 0x1ffffn ? 0x8000_0000_0000n : wild, offset: 0, wild: true }
+      // Away from the last canonical pages: Linux changes the error code of faults there.
+      const edge = 0x8000_0010_0000n
+      const wild = r.chance(50) ? edge : r.big() | edge
+      return { linear: wild >> 47n === 0x1ffffn ? edge : wild, offset: 0, wild: true }
     }
     return { linear: BigInt(region + offset), offset, wild: false }
   }
@@ -414,7 +417,6 @@ class Generator {
       LDT_SMALL,
       LDT_SMALL,
       LDT_CODE,
-      LDT_EXECUTE,
       LDT_DATA16,
       LDT_DOWN16,
       0,
@@ -472,6 +474,8 @@ class Generator {
     if (c.code.length > 16) c.code.length = 16
     c.codeOffset = CODE_OFFSET
     if (form.special === 'edge') c.codeOffset = PAGE - c.code.length + (n % 4 === 0 ? 0 : r.below(c.code.length))
+    // Without the trap flag, the instruction after it ends the case: there must be one.
+    if (this.withoutTrap && c.codeOffset + c.code.length === PAGE) c.codeOffset -= c.code.length > 1 ? -1 : 1
     c.rip = BigInt(this.codeBase + c.codeOffset)
     this.fixRelative()
   }

@@ -155,6 +155,8 @@ export class OracleMachine {
       write(IDT_AT + vector * 16 + 8, Number(low >> 32n), 0)
     }
     const stack = BigInt.asUintN(64, BigInt(STACK_TOP))
+    // No I/O permission bitmap.
+    write(TSS_AT + 0x60, 0, 0x0068_0000)
     write(TSS_AT + 4, Number(stack & 0xffff_ffffn), Number(stack >> 32n))
   }
 

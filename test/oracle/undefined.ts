@@ -10,8 +10,9 @@ import type { Form } from './forms.js'
 export interface Undefined {
   /** Flags that are not compared. */
   readonly flags: number
-  /** Number of the general register that is not compared, or -1. */
+  /** Number of a general register, or -1, and its bits that are not compared. */
   readonly register: number
+  readonly bits: bigint
   /** The memory operand is not compared. */
   readonly memory: boolean
 }
@@ -20,7 +21,7 @@ const SHIFTS = /^(shl|shr|sar|rol|ror|rcl|rcr)$/
 
 /** The count of a shift or rotate, masked as the processor masks it. */
 function shiftCount(form: Form, c: OracleCase): number {
-  const mask = form.opSize === 8 && !form.row.operands.some((o) => o.width === 'b') ? 0x3f : 0x1f
+  const mask = form.opSize === 8 && form.row.operands[0]!.width !== 'b' ? 0x3f : 0x1f
   const last = form.row.operands.at(-1)!
   if (last.method === 'one') return 1
   const count = last.text === 'CL' ? Number(c.reg[1]! & 0xffn) : c.code.at(-1)!
@@ -33,6 +34,7 @@ export function undefinedAfter(form: Form, c: OracleCase, flagsAfter: number): U
   const { mnemonic } = row
   let flags = row.flagsUndefined
   let register = -1
+  let bits = 0xffff_ffff_ffff_ffffn
   let memory = false
   if (SHIFTS.test(mnemonic)) {
     // "SAL/SAR/SHL/SHR", "RCL/RCR/ROL/ROR", Flags Affected: a count of 0 affects nothing; OF is defined for a count of 1; CF is undefined for
@@ -58,6 +60,10 @@ export function undefinedAfter(form: Form, c: OracleCase, flagsAfter: number): U
   } else if (mnemonic === 'bswap' && opSize === 2) {
     // "BSWAP": undefined for a 16-bit register.
     register = c.opcodeOperand
+  } else if (mnemonic === 'lar') {
+    // "LAR": bits 19:16 of the result are undefined.
+    register = c.regOperand
+    bits = 0xf0000n
   }
-  return { flags, register, memory }
+  return { flags, register, bits, memory }
 }

@@ -208,6 +208,7 @@ export function monitorSource(count: number, data: string): string {
 %define MAGIC 0xe00
 %define INDEX 0xe04
 %define SAVE 0xe10
+%define VECTORS 0x48
 %define MON16 0x1f0
 %define MONSTACK 0xf800
 org 0x10000
@@ -218,7 +219,7 @@ dd boot - 0x10000
 bits 16
 stub16:
 %assign v 0
-%rep 256
+%rep VECTORS
   push strict word v
   jmp near common16
 %assign v v+1
@@ -345,7 +346,7 @@ bits 32
 align 16
 stub32:
 %assign v 0
-%rep 256
+%rep VECTORS
   push strict dword v
   jmp near common32
 %assign v v+1
@@ -544,10 +545,28 @@ case:
   mov ecx, 0xc0000102
   wrmsr
   ; memory
-  mov edi, GDT
-  mov ecx, (0xe000 - GDT) / 4
   xor eax, eax
+%macro zero 2
+  mov edi, %1
+  mov ecx, (%2) / 4
   rep stosd
+%endmacro
+  zero GDT, 0x200
+  zero TSSA, 0x100
+  zero TSSB, 0x80
+  zero TSS16A, 0x40
+  zero TSS16B, 0x40
+  zero TSS64, 0x80
+  zero SDATA, 0x100
+  zero STACK0 - 0x100, 0x200
+  zero DATA, 0x100
+  zero STACK3 - 0x40, 0x80
+  zero DATA2, 0x40
+  zero STACK1 - 0x40, 0x80
+  zero STACK2 - 0x40, 0x80
+  zero IST1 - 0x80, 0xc0
+  zero IST2 - 0x80, 0xc0
+  zero DFSTACK - 0x80, 0xc0
   mov esi, pristine_gdt
   mov edi, GDT
   mov ecx, (pristine_gdt_end - pristine_gdt) / 4
@@ -559,7 +578,7 @@ case:
   ; IVT
   xor edi, edi
   mov eax, 0x10000000 + stub16 - 0x10000
-  mov ecx, 256
+  mov ecx, VECTORS
 .ivt:
   mov [edi], eax
   add edi, 4
@@ -594,7 +613,7 @@ case:
   add eax, 10
   add edx, 10
   inc ecx
-  cmp ecx, 256
+  cmp ecx, VECTORS
   jb .idt
   ; task state segments
   mov dword [TSSA + 4], STACK0
@@ -615,10 +634,14 @@ case:
   ; page tables
   cmp dword [ebx + ${F.paging}], 0
   je .nopages
-  mov edi, PD
-  mov ecx, 7 * 1024
   xor eax, eax
-  rep stosd
+  zero PD, 0x40
+  zero PT, 0x180
+  zero PDPT_PAE, 0x40
+  zero PD_PAE, 0x40
+  zero PT_PAE, 0x300
+  zero PML4, 0x40
+  zero PDPT, 0x40
   mov dword [PD], PT + 7
   mov dword [PDPT_PAE], PD_PAE + 1
   mov dword [PD_PAE], PT_PAE + 7
@@ -767,7 +790,7 @@ bits 64
 align 16
 stub64:
 %assign v 0
-%rep 256
+%rep VECTORS
   push strict dword v
   jmp near common64
 %assign v v+1
@@ -872,9 +895,9 @@ common64:
   call hex64
   mov al, dl
   call hex64
-  push CODE0
   push .compat
-  retf
+  mov dword [rsp + 4], CODE0
+  retf ; of 32 bits
 bits 32
 .compat:
   mov ax, DATA0
@@ -941,11 +964,11 @@ sswhere: dw DATA0
 align 8
 gdtr: dw 0x1ff
   dd GDT
-idtr: dw 0x7ff
+idtr: dw VECTORS * 8 - 1
   dd IDT
-ivtr: dw 0x3ff
+ivtr: dw VECTORS * 4 - 1
   dd 0
-idtr64: dw 0xfff
+idtr64: dw VECTORS * 16 - 1
   dq IDT64
 align 8
 pristine_gdt:

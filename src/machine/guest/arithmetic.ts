@@ -15,7 +15,7 @@ arithmetic:
         call alu_check
         add bh, 17
         jnc .second
-        add bl, 15
+        add bl, 51
         jnc .first
         add esi, 12
         cmp dword [esi], 0

@@ -60,7 +60,7 @@ interrupts:
         CHECK z, "a gate clears NT"
         FAULTS 13, 0x90 * 8 + 2, "#GP for a vector beyond the table", int 0x90
         TRAPS 3, 0, "#BP reports the next instruction", int3
-        PASS "256-vector table, interrupt and trap gates"
+        PASS "144 gates, interrupt and trap gates"
         jmp arithmetic
 
 gate_probe:
@@ -290,8 +290,7 @@ pic_probe:                              ; the timer's handler in this stage
         mov [probe_isr], al
         mov bl, 0x55                    ; provoke IRQ 1 while IRQ 0 is in service
         call keyboard_inject
-        mov al, 0x0a
-        mov ecx, 100000
+        mov ecx, 20000
 .wait:  mov al, 0x0a
         call pic_register
         test al, 2
@@ -303,7 +302,7 @@ pic_probe:                              ; the timer's handler in this stage
         mov [probe_keys], eax
         mov al, 0x20                    ; OCW2: non-specific EOI
         out PIC1, al
-        mov ecx, 100000
+        mov ecx, 50000
 .key:   cmp dword [keys], 0
         loope .key
         cli
@@ -323,7 +322,7 @@ one_shot:                               ; channel 0 in mode 0: one rising edge a
         out PIT, al
         mov al, 0
         out PIT, al
-        mov ecx, 100000
+        mov ecx, 50000
 .wait:  mov al, 0x0a
         call pic_register
         test al, 1

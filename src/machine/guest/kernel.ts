@@ -38,7 +38,7 @@ export interface KernelOptions {
 /** The whole assembly text, in the syntax of NASM. */
 export function kernelSource(options: KernelOptions = {}): string {
   const strict = options.checks !== 'lenient'
-  const settings = `EXACT equ ${strict ? 1 : 0}\nTOLERANCE equ ${strict ? 12 : 1500}\n`
+  const settings = `EXACT equ ${strict ? 1 : 0}\nTOLERANCE equ ${strict ? 12 : 12000}\n`
   return [
     settings,
     LAYOUT,

@@ -155,11 +155,9 @@ dma_stage:
         call cmos_write
         mov bl, 0x0c
         call cmos_read                  ; forget what was pending
-        mov al, 0xfb
-        out PIC1 + 1, al                ; only the cascade, and on the slave only line 0
-        mov al, 0xfe
+        mov al, 0xfe                    ; on the slave only line 0
         out PIC2 + 1, al
-        call wait_tick
+        call wait_clock
         mov al, 0xb0
         out PIT + 3, al
         mov al, 0xff
@@ -167,7 +165,7 @@ dma_stage:
         out PIT + 2, al
         mov dword [clocks], 0
         mov ecx, 8
-.tick:  call wait_tick
+.tick:  call wait_clock
         loop .tick
         call channel2
         cmp dword [clocks], 8
@@ -197,6 +195,21 @@ dma_stage:
         CHECK z, "the slave's ISR is empty"
         PASS "date registers, IRQ 8 through the slave controller"
         jmp keyboard_stage
+
+wait_clock:                             ; until IRQ 8 came; the timer, ten times as slow as it has to be, is the watchdog
+        mov eax, [clocks]
+        mov edx, [ticks]
+        add edx, 20
+.wait:  sti
+        hlt
+        cli
+        cmp [clocks], eax
+        jne .came
+        cmp [ticks], edx
+        jb .wait
+        call fail
+        db 'IRQ 8 does not come', 0
+.came:  ret
 
 cmos_read:                              ; register BL to AL
         mov al, bl
