@@ -143,9 +143,9 @@ user:
     mov dword [0x12000], 0x87
     mov rcx, user
     mov r11, 2
-    sysret
+    sysretq
 kernel:
-    sysret
+    sysretq
 user:
 `,
     'syscall',

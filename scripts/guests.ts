@@ -5,7 +5,7 @@
  *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
  *     .guests/kernel.bin                                    that kernel alone
  *
- * Installed files are used where they are; otherwise the packages are downloaded with `apt-get download` and unpacked with
+ * Installed files are used where they are (not with `--download`); otherwise the packages are downloaded with `apt-get download` and unpacked with
  * `dpkg -x`, neither of which needs root. Exit status: 0 all is there, 3 something cannot be had on this machine.
  */
 import { spawnSync } from 'node:child_process'
@@ -54,6 +54,8 @@ menuentry "Reboot" {
 }
 `
 
+const download = process.argv.includes('--download')
+
 class Missing extends Error {}
 
 /** Unpacks a Debian package under {@link ROOT}. */
@@ -77,7 +79,7 @@ function fetchPackage(name: string): void {
 
 /** Where `path` (absolute, as Debian installs it) is: on this system, or unpacked from `packages`. */
 function locate(path: string, packages: readonly string[]): string {
-  if (existsSync(path)) return path
+  if (!download && existsSync(path)) return path
   const unpacked = join(ROOT, path)
   if (existsSync(unpacked)) return unpacked
   for (const name of packages) fetchPackage(name)
@@ -186,8 +188,9 @@ function main(): number {
     step(`SeaBIOS ${name}`, () => copyFileSync(locate(`/usr/share/seabios/${name}`, ['seabios']), join(GUESTS, name)))
   }
   step('GRUB disk grub.img', () => {
-    rmSync(join(GUESTS, 'grub.img'), { force: true })
-    writeFileSync(join(GUESTS, 'grub.img'), makeGrubDisk(kernel))
+    const image = join(GUESTS, 'grub.img')
+    rmSync(image, { force: true })
+    writeFileSync(image, makeGrubDisk(kernel))
   })
   return missing.length === 0 ? 0 : EXIT_MISSING
 }

@@ -19,12 +19,12 @@ interface Manifest {
  */
 const BUDGETS: Readonly<Record<string, number>> = {
   './contracts': 4,
-  './memory': 80,
-  './interrupts': 48,
-  './io': 110,
-  './mmu': 140,
-  './isa': 400,
-  './devices': 620,
+  './memory': 56,
+  './interrupts': 32,
+  './io': 56,
+  './mmu': 100,
+  './isa': 240,
+  './devices': 420,
 }
 /** Words that only the processor's and the engines' code holds. */
 const PROCESSOR = ['class Cpu ', 'class Frontend ', 'class ReferenceEngine ', 'class UopBuilder ']
@@ -54,7 +54,7 @@ function closure(entry: string, seen: Set<string> = new Set()): Set<string> {
   if (seen.has(entry)) return seen
   seen.add(entry)
   const text = readFileSync(entry, 'utf8')
-  for (const match of text.matchAll(/^(?:import|export)[^'"\n]*?(?:from )?["'](\.[^"']+)["']/gm)) {
+  for (const match of text.matchAll(/^(?:import|.*\bfrom) ?["'](\.[^"']+)["'];?$/gm)) {
     closure(resolve(dirname(entry), match[1]!), seen)
   }
   return seen
@@ -71,12 +71,22 @@ try {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
   })
-  const [{ filename, size, files }] = JSON.parse(packed) as [{ filename: string; size: number; files: { path: string }[] }]
+  const [{ filename, size, files }] = JSON.parse(packed) as [
+    { filename: string; size: number; files: { path: string }[] },
+  ]
   console.log(`${filename}: ${Math.round(size / 1024)} KiB, ${files.length} files`)
   check('the tarball holds the build, the README and the licence, and nothing else', () => {
-    const strange = files.filter(({ path }) => !/^(dist\/.*|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(path))
+    const strange = files.filter(
+      ({ path }) => !/^(dist\/.*|README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(path),
+    )
     if (strange.length > 0) throw new Error(strange.map(({ path }) => path).join('\n'))
-    for (const name of ['README.md', 'LICENSE', 'dist/index.js', 'dist/index.d.ts', manifest.bin.virtkit!.replace('./', '')])
+    for (const name of [
+      'README.md',
+      'LICENSE',
+      'dist/index.js',
+      'dist/index.d.ts',
+      manifest.bin.virtkit!.replace('./', ''),
+    ])
       if (!files.some(({ path }) => path === name)) throw new Error(`${name} is missing`)
   })
 
@@ -108,14 +118,15 @@ try {
     for (const subpath of subpaths) {
       if (subpath === './node') continue
       for (const file of closure(join(installed, 'dist', subpath, 'index.js'))) {
-        if (/(from|import) ?\(?["']node:/.test(readFileSync(file, 'utf8'))) throw new Error(`${subpath} loads ${file}`)
+        if (/\b(?:from|import) ?\(?["']node:/.test(readFileSync(file, 'utf8')))
+          throw new Error(`${subpath} loads ${file}`)
       }
     }
   })
 
   const programs = snippets(readFileSync('README.md', 'utf8'))
   mkdirSync(join(project, 'programs'))
-  programs.forEach(({ code }, n) => writeFileSync(join(project, 'programs', `${n}.ts`), code))
+  for (const [n, { code }] of programs.entries()) writeFileSync(join(project, 'programs', `${n}.ts`), code)
   writeFileSync(
     join(project, 'tsconfig.json'),
     JSON.stringify({
@@ -148,7 +159,8 @@ try {
     if (!run(command, ['help'], project).startsWith('Usage: virtkit')) throw new Error('no usage')
   })
   check('virtkit demo', () => {
-    if (!run(command, ['demo', '--engine', 'threaded'], project).includes('[ok] end')) throw new Error('it does not end well')
+    if (!run(command, ['demo', '--engine', 'threaded'], project).includes('[ok] end'))
+      throw new Error('it does not end well')
   })
 } finally {
   rmSync(project, { recursive: true, force: true })

@@ -1,7 +1,14 @@
 /** `virtkit demo`: boots the embedded guest, shows its screen and says what happened. */
 import { parseArgs } from 'node:util'
 import { buildKernel, type EngineName, KERNEL_LOAD_ADDRESS, KERNEL_STAGES, Pc } from '../machine/index.js'
-import { CommandError, EXIT_HALTED, EXIT_POWER_OFF, EXIT_TIMEOUT, EXIT_TRIPLE_FAULT, EXIT_USAGE } from './exit-status.js'
+import {
+  CommandError,
+  EXIT_HALTED,
+  EXIT_POWER_OFF,
+  EXIT_TIMEOUT,
+  EXIT_TRIPLE_FAULT,
+  EXIT_USAGE,
+} from './exit-status.js'
 import { statistics } from './statistics.js'
 
 export const DEMO_USAGE = `Usage: virtkit demo [options]
@@ -10,7 +17,7 @@ export const DEMO_USAGE = `Usage: virtkit demo [options]
   --entry boot|multiboot        start as from a boot sector in real mode, or as a Multiboot kernel (default boot)
   --serial                      print the guest's serial port instead of its screen`
 
-/** The guest needs about 310 000. */
+/** The guest needs about 230 000. */
 const INSTRUCTION_LIMIT = 20_000_000
 
 interface DemoFlags {

@@ -27,7 +27,7 @@ export function usage(message: string): never {
 }
 
 /** A number as C or an assembler writes it; `_` may group digits. */
-export function parseNumber(flag: string, text: string, max = Number.MAX_SAFE_INTEGER): number {
+export function parseNumber(flag: string, text: string, max: number = Number.MAX_SAFE_INTEGER): number {
   const plain = text.replaceAll('_', '')
   if (!/^(0x[0-9a-f]+|\d+)$/i.test(plain)) usage(`${flag}: a number such as 0x10 was expected, got '${text}'`)
   const value = Number(plain)
@@ -57,7 +57,7 @@ const SEGMENT_KINDS: Readonly<Record<string, Partial<SegmentFields> & { readonly
 }
 
 /** What a descriptor on the command line looks like. */
-export const DESCRIPTOR_SYNTAX = `KIND:BASE:LIMIT[:DPL][:absent], null, or 16 hexadecimal digits; KIND is ${Object.keys(SEGMENT_KINDS).join(', ')}`
+export const DESCRIPTOR_SYNTAX: string = `KIND:BASE:LIMIT[:DPL][:absent], null, or 16 hexadecimal digits; KIND is ${Object.keys(SEGMENT_KINDS).join(', ')}`
 
 function parseDescriptor(flag: string, text: string): DescriptorWords {
   if (text === 'null') return { lo: 0, hi: 0 }
@@ -108,7 +108,7 @@ const GATE_KINDS: Readonly<Record<string, number>> = {
 }
 
 /** What a gate on the command line looks like. */
-export const GATE_SYNTAX = `VECTOR=KIND:SELECTOR:OFFSET[:DPL][:absent]; KIND is ${Object.keys(GATE_KINDS).join(', ')}, in real mode VECTOR=SEGMENT:OFFSET`
+export const GATE_SYNTAX: string = `VECTOR=KIND:SELECTOR:OFFSET[:DPL][:absent]; KIND is ${Object.keys(GATE_KINDS).join(', ')}, in real mode VECTOR=SEGMENT:OFFSET`
 
 /** Writes one entry of the IDT, in the size that the mode has. */
 export function writeGate(memory: PhysicalBus, mode: 'real' | 'protected' | 'long', text: string): void {

@@ -19,7 +19,7 @@ import { checkWritable, Output, reason } from './output.js'
 import { statistics } from './statistics.js'
 import { parseTyping, type TypingStep, Typist } from './typing.js'
 
-export const RUN_USAGE = `Usage: virtkit run [options]
+export const RUN_USAGE: string = `Usage: virtkit run [options]
 
   --engine threaded|reference   how instructions run (default threaded)
   --cpu MODEL                   ${MODEL_NAMES.join(', ')} (default x86-64-v2)
@@ -349,6 +349,9 @@ function status(ending: Ending): number {
       return EXIT_TRIPLE_FAULT
     case 'halted':
       console.error('virtkit: the guest halted for good (HLT with interrupts off)')
+      return EXIT_HALTED
+    case 'idle':
+      console.error('virtkit: the guest halted for good (HLT, and nothing is left that could wake it)')
       return EXIT_HALTED
     case 'aborted':
       console.error('virtkit: interrupted')

@@ -25,7 +25,9 @@ export interface MmioDevice {
 
 /** Where ports are looked up: what a CPU or a DMA-less device needs of a bus. Unmapped reads give all ones. */
 export interface PortSpace {
+  /** Reads `size` ports from `port` on; unsigned. */
   read(port: number, size: PortSize): number
+  /** Writes `size` ports from `port` on. */
   write(port: number, size: PortSize, value: number): void
 }
 
@@ -34,16 +36,23 @@ export interface PortSpace {
  * unsigned; multi-byte accesses are little-endian and may be unaligned. Unmapped reads give all ones, unmapped writes vanish.
  */
 export interface PhysicalBus {
+  /** Reads a byte. */
   read8(address: number): number
+  /** Reads 2 bytes. */
   read16(address: number): number
+  /** Reads 4 bytes. */
   read32(address: number): number
+  /** Writes a byte. */
   write8(address: number, value: number): void
+  /** Writes 2 bytes. */
   write16(address: number, value: number): void
+  /** Writes 4 bytes. */
   write32(address: number, value: number): void
 }
 
 /** A level on an interrupt request wire. An edge is `setLevel(true)` after `setLevel(false)`. */
 export interface IrqLine {
+  /** Drives the wire: true is the asserted level. */
   setLevel(asserted: boolean): void
 }
 

@@ -45,6 +45,8 @@ export type EventName = keyof EventMap
 
 /** Receives events. `wants` lets an emitter skip building an event that nobody would read. */
 export interface EventSink {
+  /** Whether anyone listens to this event. */
   wants(name: EventName): boolean
+  /** Takes an event. */
   emit<N extends EventName>(name: N, event: EventMap[N]): void
 }

@@ -1,5 +1,5 @@
 /**
- * The small interfaces that every part shares. Apart from the error class nothing in this folder runs.
+ * The small interfaces that every part shares. Apart from the error class and the reader of saved state nothing in this folder runs.
  * @module
  */
 export * from './bus.js'
@@ -8,3 +8,4 @@ export * from './errors.js'
 export * from './events.js'
 export * from './fault.js'
 export * from './state.js'
+export { StateReader } from './state-reader.js'

@@ -7,6 +7,8 @@ export type Plain = null | boolean | number | string | Uint8Array | readonly Pla
  * `VirtkitError` with code `bad-state` when the data is of another version or damaged.
  */
 export interface Stateful<S> {
+  /** The state as plain data, with its `version`. */
   saveState(): S
+  /** Takes a saved state over. Throws `bad-state`, and changes nothing, when it is not a valid one. */
   loadState(state: S): void
 }

@@ -5,6 +5,7 @@
 
 import type { EventSink, InterruptSource, PortSpace } from '../contracts/index.js'
 import type { CpuModel } from './models.js'
+import type { MsrFile } from './msr.js'
 import type { CpuState } from './state.js'
 
 /** Data accesses of instructions and of the processor itself. All of them fault by throwing (see exceptions.ts). */
@@ -14,43 +15,67 @@ export interface CpuMemory {
   hi: number
 
   // Through a segment (ES CS SS DS FS GS = 0–5), at the current privilege. `offset` is an unsigned number; in 64-bit code a signed double.
+  /** A byte. */
   read8(seg: number, offset: number): number
+  /** Two bytes. */
   read16(seg: number, offset: number): number
   /** Unsigned. */
   read32(seg: number, offset: number): number
   /** Into `lo`, `hi`. */
   read64(seg: number, offset: number): void
+  /** A byte. */
   write8(seg: number, offset: number, value: number): void
+  /** Two bytes. */
   write16(seg: number, offset: number, value: number): void
+  /** Four bytes. */
   write32(seg: number, offset: number, value: number): void
+  /** Eight bytes, as two halves. */
   write64(seg: number, offset: number, lo: number, hi: number): void
+  /** See LinearMemory. */
+  run(linear: number, size: number, write: boolean, user: boolean): number
   /** Raises what a write of `size` bytes would raise, without writing. */
   probeWrite(seg: number, offset: number, size: number): void
 
   // Linear, implicit supervisor accesses: descriptor tables, TSS, stacks of a new privilege level (pass `user` = true for an access at CPL 3).
+  /** A byte. */
   lin8(linear: number, user?: boolean): number
+  /** Two bytes. */
   lin16(linear: number, user?: boolean): number
+  /** Four bytes, unsigned. */
   lin32(linear: number, user?: boolean): number
+  /** Eight bytes, into `lo` and `hi`. */
   lin64(linear: number, user?: boolean): void
+  /** A byte. */
   setLin8(linear: number, value: number, user?: boolean): void
+  /** Two bytes. */
   setLin16(linear: number, value: number, user?: boolean): void
+  /** Four bytes. */
   setLin32(linear: number, value: number, user?: boolean): void
+  /** Eight bytes, as two halves. */
   setLin64(linear: number, lo: number, hi: number, user?: boolean): void
+  /** Raises what a write would raise, without writing. */
   probeLinWrite(linear: number, size: number, user?: boolean): void
 
   /** Physical accesses (SMRAM state save, VMCS): bypass paging, respect A20 and MMIO. */
   phys8(address: number): number
+  /** Two bytes. */
   phys16(address: number): number
+  /** Four bytes, unsigned. */
   phys32(address: number): number
+  /** A byte. */
   setPhys8(address: number, value: number): void
+  /** Two bytes. */
   setPhys16(address: number, value: number): void
+  /** Four bytes. */
   setPhys32(address: number, value: number): void
 
   /** CR3 was written, or CR4.PGE / PCIDE changed: drops the entries that this flushes. */
   flushAll(): void
+  /** Drops all entries but those of global pages. */
   flushNonGlobal(): void
   /** Entries of one PCID, global ones kept. */
   flushPcid(pcid: number): void
+  /** INVLPG: drops what is cached for the page of `linear`. */
   flushPage(linear: number): void
   /** CR0, CR4, EFER, PKRU or CR3 changed: takes the new paging mode over (no architectural flush). */
   configurePaging(): void
@@ -68,6 +93,7 @@ export interface CpuCore {
   readonly events: EventSink | undefined
   /** Current privilege level 0–3. Change it only through {@link setCpl}. */
   readonly cpl: number
+  /** Changes the privilege level, for memory accesses as well. */
   setCpl(cpl: number): void
   /** RIP after the instruction in flight; a helper that jumps overwrites it. While a helper runs, `s.rip` is the instruction's own address. */
   nextRip: number
@@ -92,9 +118,10 @@ export interface CpuCore {
   interruptEngine(): void
   /** Time-stamp counter as two halves; WRMSR(TSC) sets it. */
   readTsc(): bigint
+  /** WRMSR(TSC): the counter goes on from here. */
   writeTsc(value: bigint): void
   /** MSRs without a field of their own, by number. */
-  readonly msr: Map<number, bigint>
+  readonly msr: MsrFile
   /** CR0.ET-like pins and platform hooks. */
   readonly platform: CpuPlatform
 }
@@ -112,6 +139,7 @@ export interface CpuPlatform {
   taskPriorityChanged?(priority: number): void
   /** An MSR that the platform owns (APIC base and x2APIC registers); undefined = #GP. */
   readMsr?(index: number): bigint | undefined
+  /** False = #GP. */
   writeMsr?(index: number, value: bigint): boolean
   /** Seeded random bits for RDRAND/RDSEED. */
   random32?(): number

@@ -15,7 +15,7 @@ import { SEG_CS, SEG_DS, SEG_ES, SEG_SS } from '../isa/instruction.js'
 import type { AddressSpace } from '../memory/index.js'
 import { CR0_AM, CR0_PE } from '../mmu/index.js'
 import { type CpuPlatform, SHADOW_SS } from './cpu-types.js'
-import { anyBreakpoint, instructionBreakpoints, noteDataAccess } from './debug-registers.js'
+import { anyBreakpoint, DR6_BS, instructionBreakpoints, noteDataAccess } from './debug-registers.js'
 import { deliverDebug, deliverException, deliverInterrupt, deliverNmi } from './deliver.js'
 import type { Engine, EngineFactory, EngineHost, Executor, ExecutorFactory, UopStore } from './engine-types.js'
 import { isThrownFault } from './exceptions.js'
@@ -35,15 +35,13 @@ import {
 } from './layout.js'
 import { LinearMemory } from './linear-memory.js'
 import { type CpuModel, MODELS } from './models.js'
+import { MsrFile } from './msr.js'
 import { initState, resetState } from './reset.js'
 import { enterSmm } from './smm.js'
 import { CpuState } from './state.js'
 
 /** Bytes of linear memory that a CPU needs besides RAM, without a micro-op store for compiled engines. */
 export const CPU_MEMORY_SIZE: number = CPU_BLOCK_SIZE + FRONTEND_SIZE
-
-/** DR6: the trap is a single step. */
-const DR6_BS = 0x4000
 
 /** What a CPU is built from. */
 export interface CpuOptions {
@@ -96,7 +94,7 @@ export class Cpu implements EngineHost {
   readonly platform: CpuPlatform
   readonly wasmMemory: WebAssembly.Memory | undefined
   readonly store: UopStore
-  readonly msr: Map<number, bigint> = new Map()
+  readonly msr: MsrFile = new MsrFile()
   readonly stats: CpuStatistics = {
     exceptions: new Float64Array(32),
     interrupts: new Float64Array(256),
@@ -118,6 +116,8 @@ export class Cpu implements EngineHost {
 
   private retired = 0
   private shadow = 0
+  /** `retired` where the shadow is over: it covers the boundary after one instruction only. */
+  private shadowEnd = -1
   private nmiPending = false
   private smiPending = false
   private initPending = false
@@ -171,6 +171,7 @@ export class Cpu implements EngineHost {
     return this.engine.name
   }
 
+  /** A hardware reset: registers and modes as after power-on; memory and the instruction count stay. */
   reset(): void {
     this.msr.clear()
     this.tscOffset = BigInt(-this.retired) * this.tscRate
@@ -188,7 +189,7 @@ export class Cpu implements EngineHost {
     this.nmiPending = false
     this.smiPending = false
     this.initPending = false
-    this.shadow = 0
+    this.shadowEnd = -1
     this.pendingDebug = 0
     this.attention = true
   }
@@ -228,6 +229,7 @@ export class Cpu implements EngineHost {
 
   // --- CpuCore ---------------------------------------------------------------------------------------------------
 
+  /** See CpuCore. */
   setCpl(cpl: number): void {
     this.cpl = cpl
     this.mem.setCpl(cpl)
@@ -235,13 +237,16 @@ export class Cpu implements EngineHost {
 
   setShadow(kind: number): void {
     this.shadow = kind
-    this.attention = true
+    // The instruction that casts it is counted after this.
+    this.shadowEnd = this.retired + 1
+    if (this.interrupts.pending || this.nmiPending || this.smiPending) this.attention = true
   }
 
   readTsc(): bigint {
     return BigInt(this.retired) * this.tscRate + this.tscOffset
   }
 
+  /** See CpuCore. */
   writeTsc(value: bigint): void {
     this.tscOffset = value - BigInt(this.retired) * this.tscRate
   }
@@ -295,7 +300,15 @@ export class Cpu implements EngineHost {
    * is asked to stop.
    */
   run(budget: number): CpuStop {
-    const end = this.retired + budget
+    try {
+      return this.loop(this.retired + budget)
+    } catch (error) {
+      // Whatever escapes comes from a device, an interrupt controller or a listener, also while an event is delivered.
+      throw this.deviceFailed(error)
+    }
+  }
+
+  private loop(end: number): CpuStop {
     this.attention = true
     this.observe()
     this.stopRequested = false
@@ -316,7 +329,14 @@ export class Cpu implements EngineHost {
       }
       this.engine.run(end - this.retired)
     }
-    return this.shutdown ? 'shutdown' : this.halted ? 'halted' : 'budget'
+    return this.shutdown ? 'shutdown' : this.asleep ? 'halted' : 'budget'
+  }
+
+  /** Halted, and nothing that has already happened will wake the processor: the answer must not depend on where a budget ends. */
+  private get asleep(): boolean {
+    if (!this.halted || this.pendingDebug !== 0 || this.initPending) return false
+    if (!this.inSmm && (this.smiPending || (this.nmiPending && !this.nmiBlocked))) return false
+    return (this.s.flagsRest & FLAG_IF) === 0 || !this.interrupts.pending
   }
 
   /** Looks who listens: to single instructions, memory accesses or the TLB, which only single steps report. */
@@ -350,8 +370,7 @@ export class Cpu implements EngineHost {
       return true
     }
     if (this.shutdown) return this.wakeFromShutdown()
-    const shadow = this.shadow
-    this.shadow = 0
+    const shadow = this.retired === this.shadowEnd ? this.shadow : 0
     if (shadow !== SHADOW_SS && this.pendingDebug !== 0) {
       const cause = this.pendingDebug
       this.pendingDebug = 0
@@ -378,7 +397,9 @@ export class Cpu implements EngineHost {
       this.delivered(() => deliverInterrupt(this, vector))
       return true
     }
-    if (shadow !== 0) this.attention = true
+    // What the shadow keeps out comes after one more instruction.
+    if (shadow !== 0 && (this.interrupts.pending || this.nmiPending || this.smiPending || this.pendingDebug !== 0))
+      this.attention = true
     if (this.stepping) this.attention = true
     return false
   }
@@ -414,7 +435,7 @@ export class Cpu implements EngineHost {
       }
       this.execute(f.recordsAt, f.recordsEnd, f.length, f.isInterrupt)
     } catch (error) {
-      if (!isThrownFault(error)) throw this.deviceFailed(error)
+      if (!isThrownFault(error)) throw error
       this.fault(error)
     }
   }
@@ -426,7 +447,7 @@ export class Cpu implements EngineHost {
       // Engines run whole blocks only while TF is clear, where it does not matter what kind of instruction this is.
       this.execute(at, end, length, false)
     } catch (error) {
-      if (!isThrownFault(error)) throw this.deviceFailed(error)
+      if (!isThrownFault(error)) throw error
       this.fault(error)
     }
   }

@@ -45,7 +45,9 @@ export type EngineFactory = (host: EngineHost) => Engine
 
 /** What executes the micro-ops of a single instruction: the reference engine's core. */
 export interface Executor {
+  /** Runs the records from `at` to `end` for the instruction at `s.rip`; throws its fault. */
   execute(at: number, end: number): void
 }
 
+/** Makes the executor of a CPU. */
 export type ExecutorFactory = (cpu: CpuCore) => Executor

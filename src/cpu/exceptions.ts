@@ -56,6 +56,7 @@ export function raiseUd(): never {
   raise(VECTOR_UD)
 }
 
+/** True for what {@link raise} and its kin throw, and nothing else. */
 export function isThrownFault(value: unknown): value is ThrownFault {
   return value instanceof ThrownFault
 }

@@ -42,7 +42,6 @@ export function writeFlags(cpu: CpuCore, value: number, mask: number): void {
   const after = legalizeFlags(cpu, (before & ~(mask | FLAG_RF)) | (value & mask))
   s.flags = after
   if ((before ^ after) & (FLAG_VM | FLAG_AC | FLAG_TF)) cpu.updateMode()
-  if ((before ^ after) & (FLAG_TF | FLAG_IF)) cpu.interruptEngine()
 }
 
 /** Who may change the interrupt flag, and how. */
@@ -72,7 +71,6 @@ export function sti(cpu: CpuCore): void {
     if ((s.flagsRest & FLAG_IF) === 0) {
       s.flagsRest |= FLAG_IF
       cpu.setShadow(SHADOW_STI)
-      cpu.interruptEngine()
     }
     return
   }

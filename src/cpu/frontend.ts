@@ -47,6 +47,9 @@ const MAX_LENGTH = 15
 /** Bytes of linear memory that a {@link Frontend} needs. */
 export const FRONTEND_SIZE: number = CACHE_ENTRIES * ENTRY_BYTES + SCRATCH_UOPS * UOP_SIZE
 
+/** The front ends that decode from a memory: a store beside one's instructions may hit another's. */
+const frontends = new WeakMap<AddressSpace, Frontend[]>()
+
 export class Frontend {
   // Result of `fetch`: the records of the instruction at s.rip.
   recordsAt = 0
@@ -109,6 +112,9 @@ export class Frontend {
     this.decode = createDecoder(decoderOptionsFor(level, features))
     this.onInvalidate = onInvalidate
     space.onCodeWrite((page, at, length) => this.codeWritten(page, at, length))
+    const others = frontends.get(space)
+    if (others === undefined) frontends.set(space, [this])
+    else others.push(this)
   }
 
   // --- invalidation ---------------------------------------------------------------------------------------------
@@ -132,6 +138,18 @@ export class Frontend {
     const bits = this.decoded.get(frame)
     if (bits === undefined) return true
     for (let at = offset; at < offset + length; at++) if (bits[at >> 3]! & (1 << (at & 7))) return true
+    return false
+  }
+
+  /** Whether a store of `length` bytes (within a page) at `place` in linear memory would change bytes that any CPU decoded. */
+  storeMeetsCode(place: number, length: number): boolean {
+    for (const frontend of frontends.get(this.space)!) {
+      const chunks = frontend.chunks[place >>> 12]!
+      const first = (place & 0xfff) >> CHUNK_SHIFT
+      const last = ((place & 0xfff) + length - 1) >> CHUNK_SHIFT
+      if (((chunks >>> first) | (chunks >>> last)) & 1 && frontend.holdsCode(place >>> 12, place & 0xfff, length))
+        return true
+    }
     return false
   }
 

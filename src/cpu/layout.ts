@@ -96,6 +96,8 @@ export const TLB_LINEAR = 40
 export const TLB_PHYSICAL = 48
 /** u32: PCID. */
 export const TLB_CONTEXT = 56
+/** u32: 1 while the tags say all that they can say about the entry. Never visible to the guest, like the tags. */
+export const TLB_TAGGED = 60
 
 export const OFF_DTLB = 0x10000
 export const OFF_ITLB: number = OFF_DTLB + DTLB_ENTRIES * TLB_ENTRY_SIZE

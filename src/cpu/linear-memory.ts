@@ -10,7 +10,7 @@
 import type { EventSink } from '../contracts/index.js'
 import { FLAG_AC } from '../isa/flags.js'
 import { SEG_FS, SEG_SS } from '../isa/instruction.js'
-import type { AddressSpace } from '../memory/index.js'
+import { type AddressSpace, WATCH_CODE } from '../memory/index.js'
 import {
   ACCESS_AC,
   ACCESS_FETCH,
@@ -57,6 +57,7 @@ import {
   TLB_TAG_SUPER_WRITE,
   TLB_TAG_USER_READ,
   TLB_TAG_USER_WRITE,
+  TLB_TAGGED,
 } from './layout.js'
 import type { CpuModel } from './models.js'
 import type { CpuState } from './state.js'
@@ -198,8 +199,8 @@ export class LinearMemory implements CpuMemory {
       const flags = s.i32[(e + TLB_FLAGS) >> 2]!
       if (((access & ACCESS_WRITE) === 0 || (flags & ATTR_DIRTY) !== 0) && this.walker.permits(flags, access)) {
         this.events?.emit('tlb', { action: 'hit', page, frame: s.f64[(e + TLB_PHYSICAL) >> 3]! })
-        // Whoever comes here found no tag; deriving them again is what makes the next access fast.
-        this.retag(e, access)
+        // Whoever comes here found no tag; deriving them again is what makes the next access fast, unless they were derived already.
+        if (s.i32[(e + TLB_TAGGED) >> 2] === 0 || (access & ACCESS_WRITE && this.unwatched(e))) this.retag(e, access)
         return true
       }
     }
@@ -232,6 +233,12 @@ export class LinearMemory implements CpuMemory {
     this.retag(e, access)
   }
 
+  /** The page of a valid entry may be written straight: a watch that kept its write tags away may have gone. */
+  private unwatched(e: number): boolean {
+    const frame = this.s.f64[(e + TLB_PHYSICAL) >> 3]! / 4096
+    return this.space.watch(frame) === 0 && this.space.writeOffset(frame) >= 0
+  }
+
   /** Derives the tags of a valid entry. */
   private retag(e: number, access: number): void {
     const s = this.s
@@ -252,6 +259,7 @@ export class LinearMemory implements CpuMemory {
     this.setTag(e + TLB_TAG_SUPER_WRITE, page, writable && this.walker.permits(flags, ACCESS_WRITE))
     this.setTag(e + TLB_TAG_USER_WRITE, page, writable && this.walker.permits(flags, ACCESS_WRITE | ACCESS_USER))
     s.i32[(e + TLB_ADDEND) >> 2] = (offset - (page | 0)) | 0
+    s.i32[(e + TLB_TAGGED) >> 2] = 1
   }
 
   private setTag(at: number, page: number, valid: boolean): void {
@@ -266,8 +274,13 @@ export class LinearMemory implements CpuMemory {
   }
 
   private invalidate(e: number): void {
-    this.s.i32[(e + TLB_FLAGS) >> 2] = 0
-    for (let tag = 0; tag < 4; tag++) this.setTag(e + tag * 8, 0, false)
+    const { i32 } = this.s
+    i32[(e + TLB_FLAGS) >> 2] = 0
+    i32[(e + TLB_TAGGED) >> 2] = 0
+    i32[(e + TLB_TAG_SUPER_READ) >> 2] = 1
+    i32[(e + TLB_TAG_SUPER_WRITE) >> 2] = 1
+    i32[(e + TLB_TAG_USER_READ) >> 2] = 1
+    i32[(e + TLB_TAG_USER_WRITE) >> 2] = 1
   }
 
   private pageFault(linear: number): never {
@@ -295,6 +308,21 @@ export class LinearMemory implements CpuMemory {
     if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return false
     if (!this.lookup(e, linear, this.accessFlags(write, user))) return false
     return (this.s.i32[tag >> 2]! & 1) === 0
+  }
+
+  /**
+   * For an engine, after {@link fillFast} refused a write: the byte's place in linear memory if nothing but a watch for decoded instructions
+   * stands against storing there; else -1.
+   */
+  watchedPlace(linear: number): number {
+    const e = this.dtlbEntry(linear)
+    if (!this.matches(e, Math.floor(linear / 4096) * 4096)) return -1
+    const flags = this.s.i32[(e + TLB_FLAGS) >> 2]!
+    if ((flags & ATTR_DIRTY) === 0 || !this.walker.permits(flags, this.accessFlags(true, this.cpl === 3))) return -1
+    const frame = this.s.f64[(e + TLB_PHYSICAL) >> 3]! / 4096
+    const offset = this.space.writeOffset(frame)
+    if (offset < 0 || offset !== this.space.readOffset(frame) || this.space.watch(frame) !== WATCH_CODE) return -1
+    return offset + (linear & 0xfff)
   }
 
   /** Byte offset in linear memory of the instruction byte at `linear` if the instruction TLB says so at once, else -1. */
@@ -408,6 +436,7 @@ export class LinearMemory implements CpuMemory {
     for (let n = 0; n < this.filledCount; n++) {
       const e = this.filled[n]!
       for (let tag = 0; tag < 4; tag++) this.s.i32[(e + tag * 8) >> 2] = 1
+      this.s.i32[(e + TLB_TAGGED) >> 2] = 0
     }
   }
 
@@ -417,6 +446,7 @@ export class LinearMemory implements CpuMemory {
       const e = this.filled[n]!
       this.s.i32[(e + TLB_TAG_SUPER_WRITE) >> 2] = 1
       this.s.i32[(e + TLB_TAG_USER_WRITE) >> 2] = 1
+      this.s.i32[(e + TLB_TAGGED) >> 2] = 0
     }
   }
 
@@ -449,6 +479,15 @@ export class LinearMemory implements CpuMemory {
     if (i32[tag] !== (lo & ~0xfff) || i32[tag + 1] !== hi) return -1
     this.stats.lookups++
     return (i32[(e + TLB_ADDEND) >> 2]! + lo) >>> 0
+  }
+
+  /**
+   * Byte offset in linear memory of `size` bytes at `linear` if accesses to any part of them may go straight there, nobody watching and no
+   * alignment checked; else -1. For runs of pushes and pops.
+   */
+  run(linear: number, size: number, write: boolean, user: boolean): number {
+    if (this.watcher !== undefined || this.s.flagsRest & FLAG_AC) return -1
+    return this.direct(linear, size, write, user)
   }
 
   private checkAlignment(linear: number, size: number): void {

@@ -15,7 +15,6 @@ export const MSR_P5_MC_ADDR = 0x0
 export const MSR_P5_MC_TYPE = 0x1
 export const MSR_TSC = 0x10
 export const MSR_PLATFORM_ID = 0x17
-export const MSR_APIC_BASE = 0x1b
 export const MSR_EBL_CR_POWERON = 0x2a
 export const MSR_BIOS_UPDT_TRIG = 0x79
 export const MSR_BIOS_SIGN_ID = 0x8b
@@ -58,6 +57,59 @@ const MISC_ENABLE_DEFAULT = 0x1n
 const MISC_ENABLE_WRITABLE = 0x1n
 
 const MASK32 = 0xffff_ffffn
+
+/** The MSRs without a field of their own, by number; those that system-call instructions read are kept as plain numbers besides. */
+export class MsrFile extends Map<number, bigint> {
+  /** Bits 31–0 of SYSENTER_CS. */
+  sysenterCs = 0
+  /** As signed numbers. */
+  sysenterEsp = 0
+  sysenterEip = 0
+  lstar = 0
+  /** Bits 47–32 and 63–48 of STAR. */
+  syscallSelector = 0
+  sysretSelector = 0
+  /** Bits 31–0, signed. */
+  fmask = 0
+
+  override set(index: number, value: bigint): this {
+    this.note(index, value)
+    return super.set(index, value)
+  }
+
+  override delete(index: number): boolean {
+    this.note(index, 0n)
+    return super.delete(index)
+  }
+
+  override clear(): void {
+    for (const index of [...this.keys()]) this.note(index, 0n)
+    super.clear()
+  }
+
+  private note(index: number, value: bigint): void {
+    switch (index) {
+      case MSR_SYSENTER_CS:
+        this.sysenterCs = Number(BigInt.asIntN(32, value))
+        break
+      case MSR_SYSENTER_ESP:
+        this.sysenterEsp = Number(BigInt.asIntN(64, value))
+        break
+      case MSR_SYSENTER_EIP:
+        this.sysenterEip = Number(BigInt.asIntN(64, value))
+        break
+      case MSR_LSTAR:
+        this.lstar = Number(BigInt.asIntN(64, value))
+        break
+      case MSR_STAR:
+        this.syscallSelector = Number((value >> 32n) & 0xffffn)
+        this.sysretSelector = Number((value >> 48n) & 0xffffn)
+        break
+      case MSR_FMASK:
+        this.fmask = Number(BigInt.asIntN(32, value))
+    }
+  }
+}
 
 /** The feature without which an MSR does not exist; MSRs that are not listed do not exist anywhere (or are the platform's). */
 function featureOf(index: number): Feature | undefined {

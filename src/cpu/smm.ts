@@ -20,8 +20,6 @@ export const SMBASE_DEFAULT = 0x30000
 
 // Offsets from SMBASE + 8000h. Common to both maps:
 export const SMM_REVISION = 0x7efc
-/** Revision identifier: SMBASE can be relocated. */
-export const SMM_REVISION_RELOCATION = 0x2_0000
 
 // The 32-bit map.
 export const SMM32_CR0 = 0x7ffc

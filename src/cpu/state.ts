@@ -4,6 +4,7 @@
  */
 
 import { FLAG_VM } from '../isa/flags.js'
+import { SEG_CS } from '../isa/instruction.js'
 import { AUX_CF, arithmeticFlags, auxForFlags, FLAGS_ARITHMETIC, resultForFlags } from './flags.js'
 import {
   CPU_BLOCK_SIZE,
@@ -37,6 +38,7 @@ import {
 
 const TWO32 = 4294967296
 
+/** Named access to the CPU block that `layout.ts` describes. */
 export class CpuState {
   /** Start of the block in `buffer`. */
   readonly base: number
@@ -69,6 +71,7 @@ export class CpuState {
   get32(offset: number): number {
     return this.i32[this.word + (offset >> 2)]!
   }
+  /** Writes the i32 at `offset`. */
   set32(offset: number, value: number): void {
     this.i32[this.word + (offset >> 2)] = value
   }
@@ -85,9 +88,11 @@ export class CpuState {
     this.i32[at] = value | 0
     this.i32[at + 1] = value >= 0 && value < TWO32 ? 0 : Math.floor(value / TWO32) | 0
   }
+  /** The i64 at `offset`, unsigned. */
   getBig(offset: number): bigint {
     return this.big[(this.base + offset) >> 3]!
   }
+  /** Writes the i64 at `offset`, modulo 2^64. */
   setBig(offset: number, value: bigint): void {
     this.big[(this.base + offset) >> 3] = value
   }
@@ -108,14 +113,17 @@ export class CpuState {
   regHi(reg: number): number {
     return this.i32[this.word + reg * 2 + 1]!
   }
+  /** Writes all of register `reg`, as two halves. */
   setReg64(reg: number, lo: number, hi: number): void {
     const at = this.word + reg * 2
     this.i32[at] = lo
     this.i32[at + 1] = hi
   }
+  /** Bits 15–0 of register `reg`. */
   reg16(reg: number): number {
     return this.i32[this.word + reg * 2]! & 0xffff
   }
+  /** Writes bits 15–0 and leaves the rest. */
   setReg16(reg: number, value: number): void {
     const at = this.word + reg * 2
     this.i32[at] = (this.i32[at]! & ~0xffff) | (value & 0xffff)
@@ -124,6 +132,7 @@ export class CpuState {
   regNumber(reg: number): number {
     return this.getNumber(reg * 8)
   }
+  /** Writes all of register `reg` from a signed double, modulo 2^64. */
   setRegNumber(reg: number, value: number): void {
     this.setNumber(reg * 8, value)
   }
@@ -177,15 +186,19 @@ export class CpuState {
 
   // --- segments (0–5 ES CS SS DS FS GS, 6 LDTR, 7 TR) -----------------------------------------------------------
 
+  /** The visible selector. */
   selector(seg: number): number {
     return this.get32(OFF_SEG + seg * SEG_STRIDE + SEG_SELECTOR)
   }
+  /** Writes the visible selector alone. */
   setSelector(seg: number, value: number): void {
     this.set32(OFF_SEG + seg * SEG_STRIDE + SEG_SELECTOR, value & 0xffff)
   }
+  /** Attributes of a segment cache, in the layout of SEG_ATTR. */
   segAttr(seg: number): number {
     return this.get32(OFF_SEG + seg * SEG_STRIDE + SEG_ATTR)
   }
+  /** Base of a segment cache. */
   segBase(seg: number): number {
     return this.getNumber(OFF_SEG + seg * SEG_STRIDE + SEG_BASE)
   }
@@ -212,7 +225,7 @@ export class CpuState {
     i32[at + (SEG_READ_LIMIT >> 2) + 1] = readable ? 0 : -1
     i32[at + (SEG_WRITE_LIMIT >> 2)] = writable ? low : -1
     i32[at + (SEG_WRITE_LIMIT >> 2) + 1] = writable ? 0 : -1
-    this.flat[seg] = base === 0 && low === -1 && (writable || code) ? 1 : 0
+    this.flat[seg] = base === 0 && low === -1 && (seg === SEG_CS || writable) ? 1 : 0
   }
 
   // --- control registers ----------------------------------------------------------------------------------------
@@ -260,9 +273,11 @@ export class CpuState {
   set cr8(value: number) {
     this.set32(OFF_CR8, value)
   }
+  /** Bits 31–0 of debug register `n`, unsigned. */
   dr(n: number): number {
     return this.getNumber(OFF_DR + n * 8)
   }
+  /** Writes debug register `n`. */
   setDr(n: number, value: number): void {
     this.setNumber(OFF_DR + n * 8, value)
   }
@@ -272,6 +287,7 @@ export class CpuState {
   get gdtrLimit(): number {
     return this.get32(OFF_GDTR + 8)
   }
+  /** Loads GDTR. */
   setGdtr(base: number, limit: number): void {
     this.setNumber(OFF_GDTR, base)
     this.set32(OFF_GDTR + 8, limit & 0xffff)
@@ -282,6 +298,7 @@ export class CpuState {
   get idtrLimit(): number {
     return this.get32(OFF_IDTR + 8)
   }
+  /** Loads IDTR. */
   setIdtr(base: number, limit: number): void {
     this.setNumber(OFF_IDTR, base)
     this.set32(OFF_IDTR + 8, limit & 0xffff)

@@ -8,7 +8,6 @@ import { SEG_CS, SEG_SS } from '../isa/instruction.js'
 import { EFER_SCE, isCanonicalHigh } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
 import { raiseGp, raiseUd } from './exceptions.js'
-import { MSR_FMASK, MSR_LSTAR, MSR_STAR, MSR_SYSENTER_CS, MSR_SYSENTER_EIP, MSR_SYSENTER_ESP } from './msr.js'
 import { highHalf, in64BitMode, number64 } from './system-common.js'
 
 /** Code, readable, accessed, S, present; granular. */
@@ -31,23 +30,15 @@ function loadFlat(cpu: CpuCore, cs: number, ss: number, cpl: number, long: boole
   cpu.updateMode()
 }
 
-function msr(cpu: CpuCore, index: number): bigint {
-  return cpu.msr.get(index) ?? 0n
-}
-
-function signed(value: bigint): number {
-  return Number(BigInt.asIntN(64, value))
-}
-
 /** Helper SYSENTER. */
 export function sysenter(cpu: CpuCore): void {
   const s = cpu.s
-  const cs = Number(msr(cpu, MSR_SYSENTER_CS)) & 0xfffc
+  const cs = cpu.msr.sysenterCs & 0xfffc
   if ((s.cr0 & 1) === 0 || cs === 0) raiseGp(0)
   const long = s.longMode
   s.flagsRest &= ~(FLAG_VM | FLAG_IF | FLAG_RF)
-  const rsp = signed(msr(cpu, MSR_SYSENTER_ESP))
-  const rip = signed(msr(cpu, MSR_SYSENTER_EIP))
+  const rsp = cpu.msr.sysenterEsp
+  const rip = cpu.msr.sysenterEip
   if (long) s.setRegNumber(4, rsp)
   else s.setReg32(4, rsp)
   cpu.nextRip = long ? rip : rip >>> 0
@@ -57,7 +48,7 @@ export function sysenter(cpu: CpuCore): void {
 /** Helper SYSEXIT: a = operand size; 8 returns to 64-bit code. */
 export function sysexit(cpu: CpuCore, a: number): void {
   const s = cpu.s
-  const cs = Number(msr(cpu, MSR_SYSENTER_CS)) & 0xfffc
+  const cs = cpu.msr.sysenterCs & 0xfffc
   if ((s.cr0 & 1) === 0 || cpu.cpl !== 0 || cs === 0) raiseGp(0)
   if (a === 8) {
     if (!isCanonicalHigh(s.regHi(1)) || !isCanonicalHigh(s.regHi(2))) raiseGp(0)
@@ -79,11 +70,10 @@ export function syscall(cpu: CpuCore): void {
   const flags = s.flags
   s.setReg64(1, rip | 0, highHalf(rip))
   s.setReg64(11, flags, 0)
-  s.flags = flags & ~(Number(msr(cpu, MSR_FMASK)) | FLAG_RF)
-  cpu.nextRip = signed(msr(cpu, MSR_LSTAR))
-  const cs = Number((msr(cpu, MSR_STAR) >> 32n) & 0xfffcn)
+  s.flags = flags & ~(cpu.msr.fmask | FLAG_RF)
+  cpu.nextRip = cpu.msr.lstar
+  const cs = cpu.msr.syscallSelector & 0xfffc
   loadFlat(cpu, cs, cs + 8, 0, true)
-  cpu.interruptEngine()
 }
 
 /** Helper SYSRET: a = operand size; 8 returns to 64-bit code. */
@@ -91,12 +81,11 @@ export function sysret(cpu: CpuCore, a: number): void {
   const s = cpu.s
   if (!in64BitMode(cpu) || (s.efer & EFER_SCE) === 0) raiseUd()
   if (cpu.cpl !== 0) raiseGp(0)
-  const base = Number((msr(cpu, MSR_STAR) >> 48n) & 0xffffn)
+  const base = cpu.msr.sysretSelector
   if (a === 8) {
     if (!isCanonicalHigh(s.regHi(1))) raiseGp(0)
     cpu.nextRip = number64(s.reg32(1), s.regHi(1))
   } else cpu.nextRip = s.reg32(1)
   s.flags = (s.reg32(11) & SYSRET_FLAGS) | 2
   loadFlat(cpu, ((a === 8 ? base + 16 : base) & 0xffff) | 3, ((base + 8) & 0xffff) | 3, 3, a === 8)
-  cpu.interruptEngine()
 }

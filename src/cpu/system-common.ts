@@ -7,10 +7,13 @@ import { FLAG_IOPL, FLAG_IOPL_SHIFT } from '../isa/flags.js'
 import { SEG_CS, SEG_SS } from '../isa/instruction.js'
 import {
   ATTR_ACCESSED,
+  ATTR_CODE,
   ATTR_DB,
+  ATTR_EC,
   ATTR_G,
   ATTR_L,
   ATTR_P,
+  ATTR_RW,
   attrDpl,
   checkInnerStack,
   descriptorAttr,
@@ -26,7 +29,16 @@ import {
 } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
 import { raiseGp, raiseUd, raiseWithCode, VECTOR_SS, VECTOR_TS } from './exceptions.js'
-import { MODE_CODE_MASK, MODE_CODE64, SEG_LDTR, SEG_TR, SEG_UNUSABLE } from './layout.js'
+import {
+  MODE_CODE_MASK,
+  MODE_CODE64,
+  OFF_SEG,
+  SEG_LDTR,
+  SEG_READ_LIMIT,
+  SEG_STRIDE,
+  SEG_TR,
+  SEG_UNUSABLE,
+} from './layout.js'
 import type { CpuState } from './state.js'
 
 /** An instruction that is too rich for micro-ops. `a`, `b`, `c` are slots or small numbers, `imm` a signed 32-bit number. */
@@ -207,7 +219,7 @@ export function loadSegment8086(s: CpuState, seg: number, selector: number): voi
 export function checkCodeOffset(cpu: CpuCore, code: Descriptor, offset: number): void {
   if (cpu.s.longMode && code.attr & ATTR_L) {
     if (!isCanonical(offset)) raiseGp(0)
-  } else if (offset > code.limit) raiseGp(0)
+  } else if (offset < 0 || offset > code.limit) raiseGp(0) // negative: a 64-bit offset for a compatibility-mode segment
 }
 
 /** Loads CS with a checked descriptor for privilege `cpl` and takes the mode over. */
@@ -252,15 +264,47 @@ export class StackReader {
   lo = 0
   hi = 0
 
+  /** Index in `s.i32` of the next item while whole words may be read straight from there, and where that ends. */
+  private next = 0
+  private end = 0
+
   start(cpu: CpuCore): void {
-    this.mask = stackMask(cpu)
-    this.pointer = stackPointer(cpu)
+    const s = cpu.s
+    const mask = stackMask(cpu)
+    const pointer = stackPointer(cpu)
+    this.mask = mask
+    this.pointer = pointer
+    this.next = this.end = 0
+    if (mask === 0xffff || pointer & 3) return
+    let room = 4096
+    let linear = pointer
+    if (mask !== 0) {
+      const limit = s.getNumber(OFF_SEG + SEG_SS * SEG_STRIDE + SEG_READ_LIMIT)
+      room = limit - pointer + 1
+      linear = (s.segBase(SEG_SS) + pointer) >>> 0
+    }
+    const size = Math.min(room, 4096 - (linear & 0xfff)) & ~3
+    if (size < 4) return
+    const at = cpu.mem.run(linear, size, false, cpu.cpl === 3)
+    if (at < 0 || at & 3) return
+    this.next = at >> 2
+    this.end = (at + size) >> 2
   }
   /** The next item of `size` bytes (2, 4 or 8) as an unsigned number, at size 8 a signed double. */
   pop(cpu: CpuCore, size: number): number {
     const at = this.pointer
+    const next = this.next
     this.pointer = wrapStack(at + size, this.mask)
     this.hi = 0
+    if (size >= 4 && next + (size >> 2) <= this.end) {
+      const { i32 } = cpu.s
+      this.next = next + (size >> 2)
+      this.lo = i32[next]!
+      if (size === 4) return this.lo >>> 0
+      this.hi = i32[next + 1]!
+      return number64(this.lo, this.hi)
+    }
+    this.end = 0
     if (size === 2) this.lo = cpu.mem.read16(SEG_SS, at)
     else if (size === 4) this.lo = cpu.mem.read32(SEG_SS, at)
     else {
@@ -281,6 +325,8 @@ export class StackReader {
     return this.lo | 0
   }
   skip(bytes: number): void {
+    if (bytes & 3) this.end = 0
+    this.next += bytes >> 2
     this.pointer = wrapStack(this.pointer + bytes, this.mask)
   }
 }
@@ -295,6 +341,9 @@ export class StackWriter {
   private user = false
   private code = 0
   private current = false
+  /** Index in `s.i32` just above the next item while words may be stored straight there, and the index where that ends. */
+  private top = 0
+  private bottom = 0
 
   /** The stack that SS:rSP names; pushes at the current privilege. */
   startCurrent(cpu: CpuCore): void {
@@ -328,6 +377,7 @@ export class StackWriter {
     this.user = user
     this.code = errorCode
     this.current = false
+    this.top = this.bottom = 0
   }
 
   private within(offset: number, size: number): boolean {
@@ -338,11 +388,29 @@ export class StackWriter {
 
   /** #SS unless `count` pushes of `size` bytes stay within the stack segment. */
   reserve(cpu: CpuCore, count: number, size: number): void {
+    if (this.reserveRun(cpu, count * size)) return
     let pointer = this.pointer
     for (let n = 0; n < count; n++) {
       pointer = wrapStack(pointer - size, this.mask)
       if (!this.within(pointer, size) && !cpu.model.offsetWraps) raiseWithCode(VECTOR_SS, this.code)
     }
+  }
+
+  /** {@link reserve} where all the pushes go to one page that may be written straight. False: look at each. */
+  private reserveRun(cpu: CpuCore, bytes: number): boolean {
+    const { mask, pointer } = this
+    const low = pointer - bytes
+    if (mask === 0xffff || pointer & 3 || bytes & 3) return false
+    if (mask === 0) {
+      if (!isCanonical(low) || !isCanonical(pointer - 1)) return false
+    } else if (low < 0 || pointer - 1 > this.limit) return false
+    // Writable, expand-up, present data.
+    else if ((this.attr & (SEG_UNUSABLE | ATTR_P | ATTR_CODE | ATTR_EC | ATTR_RW)) !== (ATTR_P | ATTR_RW)) return false
+    const at = cpu.mem.run(mask === 0 ? low : linearAddress(cpu, this.base + low), bytes, true, this.user)
+    if (at < 0 || at & 3) return false
+    this.bottom = at >> 2
+    this.top = (at + bytes) >> 2
+    return true
   }
 
   /** Pushes an item; `value` is an exact number whose low `size` bytes are stored. */
@@ -358,6 +426,16 @@ export class StackWriter {
   /** Pushes the low `size` bytes of `hi:lo`. */
   pushHalves(cpu: CpuCore, lo: number, hi: number, size: number): void {
     const offset = wrapStack(this.pointer - size, this.mask)
+    const place = this.top - (size >> 2)
+    if (size >= 4 && place >= this.bottom && this.bottom !== 0) {
+      const { i32 } = cpu.s
+      i32[place] = lo
+      if (size === 8) i32[place + 1] = hi
+      this.top = place
+      this.pointer = offset
+      return
+    }
+    this.bottom = 0
     if (this.current) {
       // An ordinary access: data breakpoints and alignment checks see it.
       if (size === 2) cpu.mem.write16(SEG_SS, offset, lo & 0xffff)

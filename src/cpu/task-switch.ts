@@ -16,6 +16,7 @@ import {
   checkTaskLdt,
 } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
+import { DR6_BT } from './debug-registers.js'
 import { raiseGp, raiseWithCode, VECTOR_TS } from './exceptions.js'
 import { legalizeFlags } from './flags-instructions.js'
 import { SEG_LDTR, SEG_TR, SEG_UNUSABLE } from './layout.js'
@@ -57,8 +58,6 @@ export const TSS16_ES = 0x22
 export const TSS16_LDT = 0x2a
 export const TSS16_MIN_LIMIT = 0x2b
 
-/** DR6: task switch. */
-const DR6_BT = 0x8000
 /** DR7: L0–L3 and LE, which a task switch clears. */
 const DR7_LOCAL = 0x155
 

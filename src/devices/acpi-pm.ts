@@ -3,7 +3,14 @@
  * with SLP_EN switches the machine off.
  * Source: ACPI Specification 6.0, "ACPI Register Model", "PM1 Control Registers", "Power Management Timer".
  */
-import { type Clock, type IrqLine, type PortDevice, type PortSize, type Stateful, VirtkitError } from '../contracts/index.js'
+import {
+  type Clock,
+  type IrqLine,
+  type PortDevice,
+  type PortSize,
+  type Stateful,
+  VirtkitError,
+} from '../contracts/index.js'
 
 /** Register offsets from the base (16-bit status, enable, control; 32-bit timer). */
 export const PM1_STATUS = 0
@@ -31,6 +38,7 @@ export const SLP_TYP_S5 = 0
 export const PM_TIMER_HZ = 3_579_545
 const TIMER_WRAP = 0x1000000
 
+/** What an {@link AcpiPm} needs. */
 export interface AcpiPmOptions {
   readonly clock: Clock
   /** The system control interrupt, level, usually IRQ 9. */
@@ -39,6 +47,7 @@ export interface AcpiPmOptions {
   readonly onPowerOff?: () => void
 }
 
+/** Saved state of an {@link AcpiPm}. */
 export interface AcpiPmState {
   readonly version: 1
   readonly status: number
@@ -64,6 +73,7 @@ export class AcpiPm implements PortDevice, Stateful<AcpiPmState> {
     this.#update()
   }
 
+  /** A reset of the board. */
   reset(): void {
     this.#status = this.#enable = this.#control = 0
     this.#update()
@@ -126,7 +136,10 @@ export class AcpiPm implements PortDevice, Stateful<AcpiPmState> {
   }
 
   loadState(state: AcpiPmState): void {
-    if (state.version !== 1 || ![state.status, state.enable, state.control].every((n) => Number.isInteger(n) && n >= 0 && n <= 0xffff))
+    if (
+      state.version !== 1 ||
+      ![state.status, state.enable, state.control].every((n) => Number.isInteger(n) && n >= 0 && n <= 0xffff)
+    )
       throw new VirtkitError('bad-state', 'not the state of ACPI power management')
     this.#status = state.status & PM1_STS_MASK
     this.#enable = state.enable & PM1_EN_MASK

@@ -1,5 +1,6 @@
 import type { IrqLine, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { AtaCable, AtaDevice, AtaDmaEngine } from './ata-device.js'
 import {
   ATA_CMD_DEVICE_RESET,
@@ -15,7 +16,6 @@ import {
   ATA_STATUS,
   ATA_STATUS_BSY,
 } from './ata-registers.js'
-import { StateReader } from './state-reader.js'
 
 /** Saved state of an {@link AtaChannel}. */
 export interface AtaChannelState {

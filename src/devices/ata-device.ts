@@ -1,4 +1,5 @@
 import type { Alarm, Clock } from '../contracts/index.js'
+import type { StateReader } from '../contracts/state-reader.js'
 import {
   ATA_COUNT,
   ATA_DEVICE,
@@ -11,7 +12,6 @@ import {
   ATA_STATUS_DRQ,
   ATA_STATUS_ERR,
 } from './ata-registers.js'
-import type { StateReader } from './state-reader.js'
 
 /** How long a device takes, in nanoseconds of virtual time. */
 export interface AtaTiming {
@@ -96,6 +96,14 @@ export interface AtaDeviceState {
   /** The valid part of the buffer. */
   readonly buffer: Uint8Array
   readonly position: number
+}
+
+/** Saved state that was found valid and is still to be taken over. */
+export interface CheckedAtaState {
+  readonly phase: number
+  readonly end: number
+  /** Takes it over. */
+  readonly apply: () => void
 }
 
 /**
@@ -194,6 +202,7 @@ export abstract class AtaDevice {
 
   /** State of the device; what it is depends on its kind. */
   abstract saveState(): unknown
+  /** Takes a saved state over, after checking all of it. */
   abstract loadState(state: never): void
 
   /** Writes register 1–6 of the task file. */
@@ -269,11 +278,13 @@ export abstract class AtaDevice {
   /** Settings go back to their defaults: always on a hardware reset, by choice of the host on a software reset. */
   protected abstract revertSettings(hardware: boolean): void
 
+  /** Asserts the device's interrupt; the channel minds nIEN. */
   protected raiseInterrupt(): void {
     this.interrupt = true
     this.cable?.interruptChanged(true)
   }
 
+  /** Takes the interrupt request back. */
   protected lowerInterrupt(): void {
     if (!this.interrupt) return
     this.interrupt = false
@@ -335,6 +346,7 @@ export abstract class AtaDevice {
     this.raiseInterrupt()
   }
 
+  /** Ends the command with ABRT. */
   protected abort(): void {
     this.fail(ATA_ERROR_ABRT)
   }
@@ -347,6 +359,7 @@ export abstract class AtaDevice {
     this.taskFile[ATA_LBA_HIGH] = this.signature >> 8
   }
 
+  /** The state that disks and CD drives share. */
   protected saveCommon(): AtaDeviceState {
     return {
       version: 1,
@@ -364,7 +377,11 @@ export abstract class AtaDevice {
   }
 
   /** Checks the common part; the function it returns takes it over. */
-  protected checkCommon(reader: StateReader): { readonly phase: number; readonly end: number; apply(): void } {
+  protected checkCommon(reader: StateReader): {
+    readonly phase: number
+    readonly end: number
+    readonly apply: () => void
+  } {
     const taskFile = reader.bytes('taskFile', 7)
     const previous = reader.bytes('previous', 7)
     const status = reader.int('status', 0, 0xff)

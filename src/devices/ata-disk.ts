@@ -1,5 +1,6 @@
 import type { BlockBackend, Clock, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { AtaDeviceState, AtaTiming } from './ata-device.js'
 import {
   ATA_BUFFER_SIZE,
@@ -30,7 +31,6 @@ import {
   ATA_MAX_MULTIPLE,
   ATA_SECTOR_SIZE,
 } from './ata-registers.js'
-import { StateReader } from './state-reader.js'
 
 /** Settings of an {@link AtaDisk}. */
 export interface AtaDiskOptions {

@@ -1,5 +1,6 @@
 import type { BlockBackend, Clock, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { AtaDeviceState, AtaTiming } from './ata-device.js'
 import {
   ATA_BUFFER_SIZE,
@@ -23,7 +24,6 @@ import {
   ATAPI_REASON_CD,
   ATAPI_REASON_IO,
 } from './ata-registers.js'
-import { StateReader } from './state-reader.js'
 
 // Commands. Source: SFF-8020i "ATA Packet Interface for CD-ROMs" and SCSI MMC-3.
 export const SCSI_TEST_UNIT_READY = 0x00

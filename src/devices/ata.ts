@@ -1,9 +1,9 @@
 import type { BlockBackend, Clock, IrqLine, Stateful } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { AtaChannelState } from './ata-channel.js'
 import { AtaChannel } from './ata-channel.js'
 import type { AtaTiming } from './ata-device.js'
 import { AtaDisk } from './ata-disk.js'
-import { StateReader } from './state-reader.js'
 
 /** The ports of the two channels of a PC. */
 export const ATA_PRIMARY_COMMAND = 0x1f0

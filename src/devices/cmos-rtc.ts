@@ -1,9 +1,9 @@
 import type { Alarm, Clock, IrqLine, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { readSplit, writeSplit } from './port-split.js'
 import type { CalendarFormat } from './rtc-calendar.js'
 import { addSeconds, encodeField, hourField, secondsToAlarm } from './rtc-calendar.js'
-import { StateReader } from './state-reader.js'
 
 // Addresses inside the chip. Source: MC146818A data sheet, "Address Map".
 export const RTC_SECONDS = 0x00
@@ -227,6 +227,7 @@ export class CmosRtc implements PortDevice, Stateful<CmosRtcState> {
     writeSplit(this, offset, size, 2, value)
   }
 
+  /** Reads one register. */
   readByte(offset: number): number {
     if (offset !== 1) return 0xff // the index cannot be read back
     // Plain RAM needs no look at the time.
@@ -239,6 +240,7 @@ export class CmosRtc implements PortDevice, Stateful<CmosRtcState> {
     return value
   }
 
+  /** Writes one register. */
   writeByte(offset: number, value: number): void {
     if (offset === 0) {
       this.#index = value & 0x7f

@@ -1,6 +1,6 @@
 import type { PortDevice, PortSize, Stateful } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { readSplit, writeSplit } from './port-split.js'
-import { StateReader } from './state-reader.js'
 
 /** What a debug console answers when it is read; firmware probes for it. */
 export const DEBUG_CONSOLE_READBACK = 0xe9
@@ -24,10 +24,12 @@ export class DebugConsole implements PortDevice {
     writeSplit(this, offset, size, 1, value)
   }
 
+  /** Reads one register. */
   readByte(_offset: number): number {
     return DEBUG_CONSOLE_READBACK
   }
 
+  /** Writes one register. */
   writeByte(_offset: number, value: number): void {
     this.#onByte(value)
   }
@@ -84,10 +86,12 @@ export class PostCodePort implements PortDevice, Stateful<PostCodePortState> {
     writeSplit(this, offset, size, 1, value)
   }
 
+  /** Reads one register. */
   readByte(_offset: number): number {
     return this.#code
   }
 
+  /** Writes one register. */
   writeByte(_offset: number, value: number): void {
     this.#code = value
     this.#onCode?.(value)

@@ -1,5 +1,6 @@
 import type { Alarm, BlockBackend, Clock, IrqLine, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { FloppyGeometry } from './floppy-media.js'
 import { floppyGeometry } from './floppy-media.js'
 import {
@@ -52,10 +53,10 @@ import {
   ST3_WP,
 } from './floppy-registers.js'
 import { readSplit, writeSplit } from './port-split.js'
-import { StateReader } from './state-reader.js'
 
 /** The DREQ wire of DMA channel 2. Raising it may call back into the controller at once. */
 export interface DmaPort {
+  /** DREQ. */
   setRequest(level: boolean): void
 }
 
@@ -229,6 +230,7 @@ export class FloppyController implements PortDevice, Stateful<FloppyControllerSt
     writeSplit(this, offset, size, 8, value)
   }
 
+  /** Reads one register. */
   readByte(offset: number): number {
     switch (offset) {
       case FDC_DOR:
@@ -246,6 +248,7 @@ export class FloppyController implements PortDevice, Stateful<FloppyControllerSt
     }
   }
 
+  /** Writes one register. */
   writeByte(offset: number, value: number): void {
     switch (offset) {
       case FDC_DOR: {

@@ -1,6 +1,6 @@
 import type { PhysicalBus, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
-import { StateReader } from './state-reader.js'
+import { StateReader } from '../contracts/state-reader.js'
 
 // Well-known items. Source: QEMU documentation, "QEMU Firmware Configuration (fw_cfg) Device".
 export const FW_CFG_SIGNATURE = 0x00

@@ -50,6 +50,7 @@ export interface SmramControl {
 export interface I440fxOptions {
   /** Reads (writes) of `region` go to DRAM when `read` (`write`) is true, else to PCI, where the ROM answers. */
   readonly onPam?: (region: PamRegion, attributes: { readonly read: boolean; readonly write: boolean }) => void
+  /** Called when SMRAM control changes. */
   readonly onSmram?: (control: SmramControl) => void
   /** Bytes of DRAM, a multiple of 8 MiB: the row boundary registers then hold what memory sizing leaves there. */
   readonly ramSize?: number

@@ -1,10 +1,10 @@
 import type { PhysicalBus, PortDevice, PortSize, Stateful } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { AtaController } from './ata.js'
 import type { AtaChannel } from './ata-channel.js'
 import type { AtaDmaEngine } from './ata-device.js'
 import { PCI_COMMAND_IO, PciFunction } from './pci.js'
 import { readSplit, writeSplit } from './port-split.js'
-import { StateReader } from './state-reader.js'
 
 // Registers of one channel. Source: "Programming Interface for Bus Master IDE Controller", revision 1.0.
 export const BMIDE_COMMAND = 0
@@ -72,6 +72,7 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
     channel.connectDma(this)
   }
 
+  /** A reset of the board. */
   reset(): void {
     this.#command = this.#status = this.#table = this.#next = this.#address = this.#left = 0
     this.#last = false
@@ -111,6 +112,7 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
     return at - from
   }
 
+  /** Reads one register. */
   readByte(register: number): number {
     if (register === BMIDE_COMMAND) return this.#command
     if (register === BMIDE_STATUS) return this.#status
@@ -118,6 +120,7 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
     return 0
   }
 
+  /** Writes one register. */
   writeByte(register: number, value: number): void {
     if (register === BMIDE_COMMAND) {
       const started = (value & ~this.#command & BMIDE_COMMAND_START) !== 0
@@ -216,7 +219,9 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
 
 /** Where the bus-master registers are placed. `place` may throw `overlap` or `bad-range`: the window then does not decode. */
 export interface BusMasterPortPlacer {
+  /** Maps `size` ports from `base` on to the device. */
   place(base: number, size: number, ports: PortDevice): void
+  /** Takes the mapping away. */
   remove(base: number, size: number): void
 }
 

@@ -1,6 +1,6 @@
 import type { PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
-import { StateReader } from './state-reader.js'
+import { StateReader } from '../contracts/state-reader.js'
 
 // Registers of the type 0 configuration header. Source: PCI Local Bus Specification, "Configuration Space Organization".
 export const PCI_VENDOR_ID = 0x00
@@ -80,7 +80,9 @@ export interface PciBar {
   readonly wide?: boolean
   /** Prefetchable memory. Default false. */
   readonly prefetchable?: boolean
+  /** The function decodes this range from now on. */
   map(base: number): void
+  /** It no longer does. */
   unmap(base: number): void
 }
 

@@ -1,5 +1,5 @@
 import { VirtkitError } from '../contracts/errors.js'
-import { SavedFields } from '../interrupts/saved-fields.js'
+import { StateReader } from '../contracts/state-reader.js'
 
 // Control word. Source: 8254 data sheet, "Control Word Format".
 
@@ -165,10 +165,12 @@ export class PitCounter {
 
   // ---- reading
 
+  /** Counter latch command; a latched count stays until it is read. */
   latchCount(): void {
     if (this.latched < 0) this.latched = this.register()
   }
 
+  /** Read-back command for the status; a latched status stays until it is read. */
   latchStatus(): void {
     if (this.latchedStatus < 0) this.latchedStatus = this.status()
   }
@@ -374,6 +376,7 @@ export class PitCounter {
 
   // ---- state
 
+  /** The state as plain data; deadlines in nanoseconds. */
   saveState(): PitCounterState {
     const bits = [
       this.outLevel,
@@ -400,6 +403,7 @@ export class PitCounter {
     }
   }
 
+  /** Takes a validated state over. */
   loadState(state: PitCounterState): void {
     const s = validateCounterState(state)
     this.writeControl(s.control)
@@ -424,24 +428,24 @@ export class PitCounter {
 
 /** Checks saved state of one counter and returns it; throws `bad-state`. */
 export function validateCounterState(state: unknown): PitCounterState {
-  const f = new SavedFields('pit8254 counter', state, 1)
-  const control = f.integer('control', 0x3f, 0x10)
+  const f = new StateReader('pit8254 counter', state, 1)
+  const control = f.int('control', 0x10, 0x3f)
   const modulus = (control & PIT_BCD) !== 0 ? 10_000 : 0x10000
-  const loaded = f.integer('loaded', modulus, 1)
-  const element = f.integer('element', modulus - 1)
+  const loaded = f.int('loaded', 1, modulus)
+  const element = f.int('element', 0, modulus - 1)
   const mode = (control >> 1) & 3
   // In mode 3 CE is even and never above its count; the arithmetic relies on it.
-  if (mode === 3 && (f.integer('flags', 0x3ff) & 8) !== 0 && ((element & 1) !== 0 || element > loaded))
+  if (mode === 3 && (f.int('flags', 0, 0x3ff) & 8) !== 0 && ((element & 1) !== 0 || element > loaded))
     throw new VirtkitError('bad-state', 'pit8254 counter: field element does not fit mode 3')
   return {
     version: 1,
     control,
-    reload: f.integer('reload', modulus, 1),
+    reload: f.int('reload', 1, modulus),
     element,
     loaded,
-    flags: f.integer('flags', 0x3ff),
-    firstByte: f.integer('firstByte', 0xff),
-    latched: f.integer('latched', 0xffff, -1),
-    latchedStatus: f.integer('latchedStatus', 0xff, -1),
+    flags: f.int('flags', 0, 0x3ff),
+    firstByte: f.int('firstByte', 0, 0xff),
+    latched: f.int('latched', -1, 0xffff),
+    latchedStatus: f.int('latchedStatus', -1, 0xff),
   }
 }

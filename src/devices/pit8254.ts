@@ -2,7 +2,7 @@ import type { IrqLine, PortDevice, PortSize } from '../contracts/bus.js'
 import type { Alarm, Clock } from '../contracts/clock.js'
 import { VirtkitError } from '../contracts/errors.js'
 import type { Stateful } from '../contracts/state.js'
-import { SavedFields } from '../interrupts/saved-fields.js'
+import { StateReader } from '../contracts/state-reader.js'
 import {
   PIT_READ_BACK,
   PIT_READ_BACK_NO_COUNT,
@@ -212,13 +212,13 @@ export class Pit8254 implements PortDevice, Stateful<Pit8254State> {
 
   /** Throws `bad-state` for state that {@link saveState} cannot have returned. Drives the IRQ line to OUT 0. */
   loadState(state: Pit8254State): void {
-    const f = new SavedFields('pit8254', state, 1)
+    const f = new StateReader('pit8254', state, 1)
     const counters = f.nested('counters')
     if (!Array.isArray(counters) || counters.length !== 3)
       throw new VirtkitError('bad-state', 'pit8254: field counters should be three counters')
     const checked = counters.map(validateCounterState)
-    const ticks = f.integers('ticks', 3, Number.MAX_SAFE_INTEGER)
-    const alarm = f.integer('alarm', Number.MAX_SAFE_INTEGER, -1)
+    const ticks = f.ints('ticks', 3, 0, Number.MAX_SAFE_INTEGER)
+    const alarm = f.int('alarm', -1, Number.MAX_SAFE_INTEGER)
     for (let i = 0; i < 3; i++) {
       this.counters[i]!.loadState(checked[i]!)
       this.ticks[i] = ticks[i]!
@@ -319,9 +319,9 @@ export class SystemControlB implements PortDevice, Stateful<SystemControlBState>
 
   /** The gate itself is part of the timer's state. */
   loadState(state: SystemControlBState): void {
-    const f = new SavedFields('system control port B', state, 1)
-    const control = f.integer('control', 0x0f)
-    const errors = f.integer('errors', 0xff)
+    const f = new StateReader('system control port B', state, 1)
+    const control = f.int('control', 0, 0x0f)
+    const errors = f.int('errors', 0, 0xff)
     if ((errors & 0x3f) !== 0) throw new VirtkitError('bad-state', 'system control port B: errors has undefined bits')
     this.control = control
     this.errors = errors

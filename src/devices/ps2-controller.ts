@@ -1,11 +1,11 @@
 import type { Alarm, Clock, IrqLine, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { Ps2KeyboardState } from './ps2-keyboard.js'
 import { Ps2Keyboard } from './ps2-keyboard.js'
 import type { Ps2MouseState } from './ps2-mouse.js'
 import { Ps2Mouse } from './ps2-mouse.js'
 import { KEY_CODES, keyForCharacter, keyNumber, translateScanCode } from './scan-codes.js'
-import { StateReader } from './state-reader.js'
 import type { ResetLine } from './system-control.js'
 
 /** Status: output buffer full, a byte waits at port 0x60. */

@@ -1,4 +1,5 @@
 import type { Alarm, Clock, Stateful } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import {
   isPause,
   KEY_CODES,
@@ -11,7 +12,6 @@ import {
   set3Code,
   set3Default,
 } from './scan-codes.js'
-import { StateReader } from './state-reader.js'
 
 /** A device on a PS/2 port, as the controller sees it. */
 export interface Ps2Device {

@@ -1,7 +1,7 @@
 import type { Alarm, Clock, Stateful } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import type { Ps2Device, Ps2DeviceOptions } from './ps2-keyboard.js'
 import { PS2_ACK, PS2_BAT_OK, PS2_RESEND } from './ps2-keyboard.js'
-import { StateReader } from './state-reader.js'
 
 /** What a mouse answers to a second wrong byte in a row. */
 export const MOUSE_ERROR = 0xfc

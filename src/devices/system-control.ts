@@ -1,9 +1,10 @@
 import type { PortDevice, PortSize, Stateful } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { readSplit, writeSplit } from './port-split.js'
-import { StateReader } from './state-reader.js'
 
 /** A wire that resets. `soft` is the processor's INIT, `hard` is the reset of the whole board. */
 export interface ResetLine {
+  /** Pulses the line. */
   reset(kind: 'soft' | 'hard'): void
 }
 
@@ -56,10 +57,12 @@ export class SystemControlA implements PortDevice, Stateful<SystemControlAState>
     writeSplit(this, offset, size, 1, value)
   }
 
+  /** Reads the register. */
   readByte(_offset: number): number {
     return this.#value
   }
 
+  /** Writes the register. */
   writeByte(_offset: number, value: number): void {
     const rising = value & ~this.#value & SYSTEM_CONTROL_A_INIT
     this.#set(value & SYSTEM_CONTROL_A_MASK)
@@ -121,10 +124,12 @@ export class ResetControl implements PortDevice, Stateful<ResetControlState> {
     writeSplit(this, offset, size, 1, value)
   }
 
+  /** Reads the register. */
   readByte(_offset: number): number {
     return this.#value
   }
 
+  /** Writes the register. */
   writeByte(_offset: number, value: number): void {
     const rising = value & ~this.#value & RCR_RCPU
     this.#value = value & (RCR_SRST | RCR_RCPU)

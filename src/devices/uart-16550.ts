@@ -1,7 +1,7 @@
 import type { Alarm, Clock, IrqLine, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { readSplit, writeSplit } from './port-split.js'
-import { StateReader } from './state-reader.js'
 import {
   FCR_CLEAR_RX,
   FCR_CLEAR_TX,
@@ -272,6 +272,7 @@ export class Uart16550 implements PortDevice, Stateful<Uart16550State> {
     writeSplit(this, offset, size, 8, value)
   }
 
+  /** Reads one register. */
   readByte(offset: number): number {
     const dlab = (this.#lcr & LCR_DLAB) !== 0
     switch (offset) {
@@ -304,6 +305,7 @@ export class Uart16550 implements PortDevice, Stateful<Uart16550State> {
     }
   }
 
+  /** Writes one register. */
   writeByte(offset: number, value: number): void {
     const dlab = (this.#lcr & LCR_DLAB) !== 0
     switch (offset) {

@@ -38,6 +38,7 @@ export class VgaDac {
     return this.#width
   }
 
+  /** A reset of the board: palette, mask and indices as at power-on. */
   reset(): void {
     this.palette.fill(0)
     this.#holding.fill(0)
@@ -49,6 +50,7 @@ export class VgaDac {
     this.#width = 6
   }
 
+  /** The pixel mask (port 3C6h). */
   writeMask(value: number): void {
     this.#mask = value
     this.#stale = true
@@ -59,10 +61,12 @@ export class VgaDac {
     return this.#reading ? 3 : 0
   }
 
+  /** The write index (port 3C8h). */
   readAddress(): number {
     return this.#address
   }
 
+  /** Sets the read index (port 3C7h). */
   writeReadAddress(value: number): void {
     this.#address = value
     this.#reading = true
@@ -70,12 +74,14 @@ export class VgaDac {
     this.#fetch()
   }
 
+  /** Sets the write index (port 3C8h). */
   writeWriteAddress(value: number): void {
     this.#address = value
     this.#reading = false
     this.#component = 0
   }
 
+  /** The next component of the palette entry at the read index (port 3C9h). */
   readData(): number {
     const value = this.#holding[this.#component]!
     if (++this.#component === 3) {
@@ -85,6 +91,7 @@ export class VgaDac {
     return value
   }
 
+  /** The next component of the palette entry at the write index (port 3C9h). */
   writeData(value: number): void {
     this.#holding[this.#component] = this.#width === 6 ? value & 0x3f : value
     if (++this.#component < 3) return
@@ -118,6 +125,7 @@ export class VgaDac {
     return this.#rgba
   }
 
+  /** The state as plain data. */
   saveState(): VgaDacState {
     return {
       palette: this.palette.slice(),

@@ -10,7 +10,9 @@ export type VgaWindowName = 'framebuffer' | 'registers' | 'rom'
 
 /** Where the machine puts the windows. `place` may throw `overlap` or `bad-range`: the window then does not decode. */
 export interface VgaWindowPlacer {
+  /** Maps a window at a physical address. */
   place(window: VgaWindowName, base: number): void
+  /** Takes it away. */
   remove(window: VgaWindowName): void
 }
 

@@ -1,7 +1,7 @@
 import type { Clock, PortDevice, PortSize, Stateful } from '../contracts/index.js'
 import { VirtkitError } from '../contracts/index.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { readSplit, writeSplit } from './port-split.js'
-import { StateReader } from './state-reader.js'
 import { VgaDac } from './vga-dac.js'
 import { VBE_DISPI_INDEX_VIDEO_MEMORY_64K, VbeDispi } from './vga-dispi.js'
 import { vgaFont } from './vga-font.js'

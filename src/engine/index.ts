@@ -14,4 +14,3 @@ export function referenceExecutor(cpu: CpuCore): Executor {
 
 export { hasTailCalls } from './threaded.js'
 export { threadedEngine } from './threaded-engine.js'
-export * from './wasm-emitter.js'

@@ -42,6 +42,7 @@ const TWO32 = 4294967296
 const MASK64 = 0xffff_ffff_ffff_ffffn
 const CANONICAL_LIMIT = 0x8000_0000_0000
 
+/** Executes micro-op records for one CPU. Source of each operation: Intel SDM Vol. 2, the page of the instruction. */
 export class ReferenceEngine {
   private readonly cpu: CpuCore
   private readonly s: CpuState
@@ -306,7 +307,22 @@ export class ReferenceEngine {
    * address; a branch changes it. Faults are thrown.
    */
   execute(at: number, end: number): void {
-    for (; at < end; at += UOP_SIZE) this.micro(at)
+    const { u16 } = this.s
+    for (; at < end; at += UOP_SIZE) {
+      if (u16[(at + UOP_OP) >> 1]! >> 2 === UOP.HELPER) this.helper(at)
+      else this.micro(at)
+    }
+  }
+
+  private helper(at: number): void {
+    const { i32, u16 } = this.s
+    HELPERS[i32[(at + UOP_EXT) >> 2]!]!(
+      this.cpu,
+      u16[(at + UOP_A) >> 1]!,
+      u16[(at + UOP_B) >> 1]!,
+      u16[(at + UOP_C) >> 1]!,
+      i32[(at + UOP_IMM) >> 2]!,
+    )
   }
 
   private micro(at: number): void {
@@ -366,9 +382,6 @@ export class ReferenceEngine {
         else this.storeNumber(this.seg(at), this.offset(at), width, value)
         return
       }
-      case UOP.HELPER:
-        HELPERS[i32[(at + UOP_EXT) >> 2]!]!(this.cpu, a, b, c, i32[(at + UOP_IMM) >> 2]!)
-        return
       default:
         if (kind >= UOP.PUSH) this.stackAndFlow(at, kind, width, a, b)
         else if (width === 3) this.arithmetic64(at, kind, a, b, c)

@@ -82,6 +82,10 @@ export const JUMP_CACHE_BITS = 12
 export const JUMP_CACHE_MULTIPLIER = 0x9e3779b1
 export const JUMP_CACHE_SHIFT = 4
 
+/** What the TLB-miss routine is told of an access, beside its size from bit 1 on: it writes; more elements may follow up to the end of the page. */
+export const ACCESS_WRITE = 1
+export const ACCESS_RUN = 0x100
+
 /** Why the loop was left. */
 export const EXIT_BUDGET = 0
 /** RIP was reached and no block for it is cached. */
@@ -393,7 +397,8 @@ export class HandlerBuilder {
   }
 
   /** Sets `place` (an i32 local) to where `bytes` bytes at `linear` are in memory, or bails. */
-  translate(linear: number, place: number, bytes: number, write: boolean): Code {
+  translate(linear: number, place: number, bytes: number, write: boolean, run = false): Code {
+    const access = (write ? ACCESS_WRITE : 0) | (bytes << 1) | (run ? ACCESS_RUN : 0)
     const entry = this.local(I32)
     const tagOffset = OFF_DTLB + (write ? TLB_TAG_SUPER_WRITE : TLB_TAG_SUPER_READ)
     const last = bytes === 1 ? getLocal(linear) : i64.add(getLocal(linear), i64.const(bytes - 1))
@@ -404,9 +409,7 @@ export class HandlerBuilder {
           i64.load(i32.add(getLocal(entry), i32.load(base, OFF_TAG_SELECT)), tagOffset),
           i64.and(last, i64.const(-4096)),
         ),
-        this.bailIf(
-          i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const((write ? 1 : 0) | (bytes << 1)))),
-        ),
+        this.bailIf(i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const(access)))),
       ),
       setLocal(place, i32.add(i32.load(getLocal(entry), OFF_DTLB + TLB_ADDEND), i32.wrap(getLocal(linear)))),
     ]

@@ -81,7 +81,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
       if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return -1
     } else {
       if (linear > s.segLimit(SEG_CS)) return -1
-      linear = (linear + s.segBase(SEG_CS)) % TWO32
+      linear = (linear + s.segBase(SEG_CS)) >>> 0
     }
     try {
       this.physical = cpu.memory.translateFetch(linear)
@@ -91,7 +91,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
       return -1
     }
     const page = cpu.space.readOffset(Math.floor(this.physical / 4096))
-    return page < 0 ? -1 : page + (this.physical % 4096)
+    return page < 0 ? -1 : page + (this.physical & 0xfff)
   }
 
   lift(place: number, at: number, end: number): number {
@@ -103,9 +103,15 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     return (limit - at) / UOP_SIZE
   }
 
-  fill(low: number, high: number, write: boolean): boolean {
+  fill(low: number, high: number, write: boolean, size: number, run: boolean): boolean {
+    const { memory, frontend } = this.cpu
+    const linear = high === 0 ? low >>> 0 : high * TWO32 + (low >>> 0)
     try {
-      return this.cpu.memory.fillFast(high * TWO32 + (low >>> 0), write)
+      if (memory.fillFast(linear, write)) return true
+      if (!write || run) return false
+      // Variables beside instructions: the store may pass when it meets none of them.
+      const place = memory.watchedPlace(linear)
+      return place >= 0 && !frontend.storeMeetsCode(place, size)
     } catch {
       // Page tables in a device that throws: the step that follows meets it again, at an instruction boundary.
       return false

@@ -114,7 +114,7 @@ class Side {
             ),
           )
       this.room = undefined
-      this.find = [setOffset, withBase, g.translate(this.linear, this.place, bytes, write)]
+      this.find = [setOffset, withBase, g.translate(this.linear, this.place, bytes, write, true)]
       return
     }
     const limit = i64.load(segment, OFF_SEG + (write ? SEG_WRITE_LIMIT : SEG_READ_LIMIT))
@@ -123,7 +123,7 @@ class Side {
     this.find = [
       setOffset,
       g.throughSegment(segment, getLocal(this.offset), this.linear, bytes, write),
-      g.translate(this.linear, this.place, bytes, write),
+      g.translate(this.linear, this.place, bytes, write, true),
     ]
   }
 }

@@ -56,7 +56,7 @@ export type DispatchKind = 'tail-call' | 'br-table'
 
 /** What the module imports, besides `memory`. */
 export interface ThreadedImports {
-  /** A data access missed: bit 0 of `access` = write, the rest = size in bytes. 1 when the TLB entry is good now. */
+  /** A data access missed: bit 0 of `access` = write, bits 1–5 = size in bytes, ACCESS_RUN. 1 when the TLB entry is good for it now. */
   fill(linearLow: number, linearHigh: number, access: number): number
   /** Finishes the instruction whose last record is the HELPER at `record`. 1: leave WebAssembly. */
   helper(record: number): number
@@ -105,7 +105,7 @@ export function emitThreadedModule(registry: HandlerRegistry, kind: DispatchKind
 /** (CPU block, linear, access) → 1 when the entry is good. An access across pages is the reference engine's. */
 function missBody(fill: number): Code {
   const linear = getLocal(1)
-  const last = i32.sub(i32.shrU(getLocal(2), i32.const(1)), i32.const(1))
+  const last = i32.sub(i32.and(i32.shrU(getLocal(2), i32.const(1)), i32.const(0x1f)), i32.const(1))
   return [
     ifElse(i32.gtU(i32.add(i32.and(i32.wrap(linear), i32.const(4095)), last), i32.const(4095)), ret(i32.const(0))),
     call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)),

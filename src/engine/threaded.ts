@@ -10,6 +10,8 @@ import { UOP, UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_OP, UOP_SIZE } from '../cpu/uo
 import { SEG_CS } from '../isa/instruction.js'
 import { BlockStore } from './block-store.js'
 import {
+  ACCESS_RUN,
+  ACCESS_WRITE,
   BLOCK_HEADER_SIZE,
   EXIT_BUDGET,
   EXIT_LINK,
@@ -42,8 +44,11 @@ export interface ThreadedHost {
   /** Instructions and bytes of the last lifted block. */
   readonly liftedInstructions: number
   readonly liftedBytes: number
-  /** Makes the data-TLB entry for a linear address good for a read or write. False: run the instruction by {@link step}. */
-  fill(linearLow: number, linearHigh: number, write: boolean): boolean
+  /**
+   * Makes the data-TLB entry for a linear address good for a read or write of `size` bytes within its page. `run`: more elements of that size
+   * may follow up to the end of the page. False: run the instruction by {@link step}.
+   */
+  fill(linearLow: number, linearHigh: number, write: boolean, size: number, run: boolean): boolean
   /**
    * Finishes the instruction at RIP, whose last record is the HELPER at `record` and whose earlier ones have run: the helper's work or its
    * fault, RIP, the remaining budget. False: the engine is to return to its caller.
@@ -126,7 +131,10 @@ export class ThreadedEngine {
     const instance = new WebAssembly.Instance(module, {
       host: {
         memory,
-        fill: (low: number, high: number, access: number): number => (host.fill(low, high, (access & 1) !== 0) ? 1 : 0),
+        fill: (low: number, high: number, access: number): number =>
+          host.fill(low, high, (access & ACCESS_WRITE) !== 0, (access >> 1) & 0x1f, (access & ACCESS_RUN) !== 0)
+            ? 1
+            : 0,
         helper: (record: number): number => (host.helper(record) ? 0 : 1),
         step: (): number => {
           this.stats.steps++

@@ -6,4 +6,3 @@
 export * from './pic-pair.js'
 export * from './pic-registers.js'
 export * from './pic8259.js'
-export { SavedFields } from './saved-fields.js'

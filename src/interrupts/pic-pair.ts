@@ -2,8 +2,8 @@ import type { InterruptSource, IrqLine, PortDevice, PortSize } from '../contract
 import { VirtkitError } from '../contracts/errors.js'
 import type { EventSink } from '../contracts/events.js'
 import type { Stateful } from '../contracts/state.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { Pic8259, type Pic8259State, validatePicState } from './pic8259.js'
-import { SavedFields } from './saved-fields.js'
 
 /** Port of the master's first register in a PC. */
 export const PIC_MASTER_PORT = 0x20
@@ -106,7 +106,7 @@ export class PicPair implements InterruptSource, Stateful<PicPairState> {
   }
 
   loadState(state: PicPairState): void {
-    const fields = new SavedFields('pic-pair', state, 1)
+    const fields = new StateReader('pic-pair', state, 1)
     const master = validatePicState(fields.nested('master'))
     const slave = validatePicState(fields.nested('slave'))
     // The slave first: loading it moves the master's IR2, which the master's own state then sets right.

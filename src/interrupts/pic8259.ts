@@ -2,6 +2,7 @@ import type { InterruptSource, IrqLine, PortDevice, PortSize } from '../contract
 import { VirtkitError } from '../contracts/errors.js'
 import type { EventSink } from '../contracts/events.js'
 import type { Stateful } from '../contracts/state.js'
+import { StateReader } from '../contracts/state-reader.js'
 import {
   ICW1_ADI,
   ICW1_IC4,
@@ -30,7 +31,6 @@ import {
   PIC_ACTION,
   POLL_I,
 } from './pic-registers.js'
-import { SavedFields } from './saved-fields.js'
 
 /** What {@link Pic8259} is made of; everything is optional. */
 export interface Pic8259Options {
@@ -524,31 +524,31 @@ export class Pic8259 implements PortDevice, InterruptSource, Stateful<Pic8259Sta
 
 /** Checks saved state of one chip and returns it; throws `bad-state`. */
 export function validatePicState(state: unknown): Pic8259State {
-  const f = new SavedFields('pic8259', state, 1)
-  const nextIcw = f.integer('nextIcw', 4)
+  const f = new StateReader('pic8259', state, 1)
+  const nextIcw = f.int('nextIcw', 0, 4)
   if (nextIcw === 1) throw new VirtkitError('bad-state', 'pic8259: field nextIcw should be 0, 2, 3 or 4')
-  const lines = f.integer('lines', 0xff)
-  const irr = f.integer('irr', 0xff)
+  const lines = f.int('lines', 0, 0xff)
+  const irr = f.int('irr', 0, 0xff)
   if ((irr & ~lines) !== 0) throw new VirtkitError('bad-state', 'pic8259: field irr has requests without a wire')
   return {
     version: 1,
     lines,
     irr,
-    isr: f.integer('isr', 0xff),
-    imr: f.integer('imr', 0xff),
-    elcr: f.integer('elcr', 0xff),
-    icw1: f.integer('icw1', 0xff),
-    icw2: f.integer('icw2', 0xff),
-    icw3: f.integer('icw3', 0xff),
-    icw4: f.integer('icw4', 0x1f),
+    isr: f.int('isr', 0, 0xff),
+    imr: f.int('imr', 0, 0xff),
+    elcr: f.int('elcr', 0, 0xff),
+    icw1: f.int('icw1', 0, 0xff),
+    icw2: f.int('icw2', 0, 0xff),
+    icw3: f.int('icw3', 0, 0xff),
+    icw4: f.int('icw4', 0, 0x1f),
     nextIcw,
-    lowest: f.integer('lowest', 7),
-    rotateAeoi: f.boolean('rotateAeoi'),
-    specialMask: f.boolean('specialMask'),
-    readIsr: f.boolean('readIsr'),
-    poll: f.boolean('poll'),
-    intaPulse: f.integer('intaPulse', 2),
-    intaLevel: f.integer('intaLevel', 7),
-    intaSpurious: f.boolean('intaSpurious'),
+    lowest: f.int('lowest', 0, 7),
+    rotateAeoi: f.bool('rotateAeoi'),
+    specialMask: f.bool('specialMask'),
+    readIsr: f.bool('readIsr'),
+    poll: f.bool('poll'),
+    intaPulse: f.int('intaPulse', 0, 2),
+    intaLevel: f.int('intaLevel', 0, 7),
+    intaSpurious: f.bool('intaSpurious'),
   }
 }

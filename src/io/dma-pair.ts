@@ -2,7 +2,7 @@ import type { PhysicalBus, PortDevice, PortSize } from '../contracts/bus.js'
 import { VirtkitError } from '../contracts/errors.js'
 import type { EventSink } from '../contracts/events.js'
 import type { Stateful } from '../contracts/state.js'
-import { SavedFields } from '../interrupts/saved-fields.js'
+import { StateReader } from '../contracts/state-reader.js'
 import { DMA_ALL_MASK, DMA_MODE, DMA_MODE_CASCADE, type DmaDevice, type DmaPages } from './dma-registers.js'
 import { Dma8237, type Dma8237State, validateDmaState } from './dma8237.js'
 
@@ -148,10 +148,10 @@ export class DmaPair implements Stateful<DmaPairState> {
   }
 
   loadState(state: DmaPairState): void {
-    const fields = new SavedFields('dma-pair', state, 1)
+    const fields = new StateReader('dma-pair', state, 1)
     const primary = validateDmaState(fields.nested('primary'))
     const secondary = validateDmaState(fields.nested('secondary'))
-    const pages = fields.integers('pages', 16, 0xff)
+    const pages = fields.ints('pages', 16, 0, 0xff)
     this.primary.loadState(primary)
     this.secondary.loadState(secondary)
     this.pages.load(pages)

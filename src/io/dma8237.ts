@@ -2,7 +2,7 @@ import type { IrqLine, PhysicalBus, PortDevice, PortSize } from '../contracts/bu
 import { VirtkitError } from '../contracts/errors.js'
 import type { EventSink } from '../contracts/events.js'
 import type { Stateful } from '../contracts/state.js'
-import { SavedFields } from '../interrupts/saved-fields.js'
+import { StateReader } from '../contracts/state-reader.js'
 import {
   DMA_ACTION,
   DMA_ALL_MASK,
@@ -587,24 +587,24 @@ export class Dma8237 implements PortDevice, Stateful<Dma8237State> {
 
 /** Checks saved state of one controller and returns it; throws `bad-state`. */
 export function validateDmaState(state: unknown): Dma8237State {
-  const f = new SavedFields('dma8237', state, 1)
+  const f = new StateReader('dma8237', state, 1)
   return {
     version: 1,
-    baseAddress: f.integers('baseAddress', 4, 0xffff),
-    baseCount: f.integers('baseCount', 4, 0xffff),
-    address: f.integers('address', 4, 0xffff),
-    count: f.integers('count', 4, 0xffff),
-    mode: f.integers('mode', 4, 0xfc),
-    command: f.integer('command', 0xff),
-    mask: f.integer('mask', 0xf),
-    request: f.integer('request', 0xf),
-    terminal: f.integer('terminal', 0xf),
-    temporary: f.integer('temporary', 0xff),
-    flipFlop: f.boolean('flipFlop'),
-    dreq: f.integer('dreq', 0xf),
-    driven: f.integer('driven', 0xf),
-    lowest: f.integer('lowest', 3),
-    tenure: f.integer('tenure', 3, -1),
+    baseAddress: f.ints('baseAddress', 4, 0, 0xffff),
+    baseCount: f.ints('baseCount', 4, 0, 0xffff),
+    address: f.ints('address', 4, 0, 0xffff),
+    count: f.ints('count', 4, 0, 0xffff),
+    mode: f.ints('mode', 4, 0, 0xfc),
+    command: f.int('command', 0, 0xff),
+    mask: f.int('mask', 0, 0xf),
+    request: f.int('request', 0, 0xf),
+    terminal: f.int('terminal', 0, 0xf),
+    temporary: f.int('temporary', 0, 0xff),
+    flipFlop: f.bool('flipFlop'),
+    dreq: f.int('dreq', 0, 0xf),
+    driven: f.int('driven', 0, 0xf),
+    lowest: f.int('lowest', 0, 3),
+    tenure: f.int('tenure', -1, 3),
   }
 }
 

@@ -63,6 +63,7 @@ export const PREFIX_SEG = 32
 export const PREFIX_REX = 64
 export const PREFIX_REX_W = 128
 
+/** An operand of a decoded instruction. */
 export class Operand {
   /** One of {@link OPERAND}. */
   kind = 0
@@ -72,6 +73,7 @@ export class Operand {
   reg = 0
 }
 
+/** A decoded instruction. One object is filled again and again, so that decoding allocates nothing. */
 export class Instruction {
   /** Index into `MNEMONICS` (isa/table). Kept at `MN_INVALID` (0) when decoding failed. */
   mnemonic = 0

@@ -52,11 +52,13 @@ export interface BoardEvents {
   debugOut?(byte: number): void
   /** isa-debug-exit was written: the exit status, odd. */
   exit?(status: number): void
+  /** The guest asked for soft-off. */
   powerOff?(): void
   /** A reset line was pulsed. */
   reset?(): void
 }
 
+/** What a {@link Board} is built from. */
 export interface BoardOptions {
   readonly space: AddressSpace
   readonly clock: Clock
@@ -78,6 +80,7 @@ export interface BoardOptions {
   readonly font: boolean
 }
 
+/** An i440FX PC without its processor. Every part is a field, wired as the memory and port maps in the constructor say. */
 export class Board {
   readonly space: AddressSpace
   readonly ports: PortBus

@@ -37,6 +37,7 @@ export interface MultibootModule {
   readonly commandLine: string
 }
 
+/** What a boot loader tells the kernel. */
 export interface MultibootOptions {
   readonly commandLine?: string
   readonly modules?: readonly MultibootModule[]
@@ -115,7 +116,7 @@ function loadElf(
   if (count === 0) bad('its ELF file has no program headers')
   if (size < 32 || table + size * count > image.length) bad('the ELF program headers are truncated')
   let end = 0
-  let physicalEntry = entry
+  let physicalEntry = -1
   const taken: { from: number; to: number; n: number }[] = []
   for (let n = 0; n < count; n++) {
     const at = table + n * size
@@ -135,6 +136,7 @@ function loadElf(
     end = Math.max(end, place(memory, map, physical, bytes, memorySize - fileSize))
   }
   if (end === 0) bad('its ELF file has nothing to load')
+  if (physicalEntry < 0) bad(`its entry point ${hex(entry)} lies in no segment`)
   return { entry: physicalEntry, end }
 }
 

@@ -33,6 +33,7 @@ const TURN = 2_000_000
 /** What a jump over halted time takes from a run's budget, so that a guest that sleeps for ever still ends it. */
 const IDLE_COST = 50
 
+/** What a {@link Pc} is made of. */
 export interface PcOptions {
   /** Bytes of RAM, a multiple of 1 MiB. Default 64 MiB. */
   readonly memory?: number
@@ -58,9 +59,13 @@ export interface PcOptions {
   readonly onTripleFault?: 'stop' | 'reset'
 }
 
-/** Why a run ended. */
-export type StopReason = 'power-off' | 'exit' | 'triple-fault' | 'halted' | 'budget' | 'aborted'
+/**
+ * Why a run ended. `halted`: HLT with interrupts off. `idle`: HLT with interrupts on, while no device has anything planned, so that only the
+ * user's input can wake the guest; run on after giving some.
+ */
+export type StopReason = 'power-off' | 'exit' | 'triple-fault' | 'halted' | 'idle' | 'budget' | 'aborted'
 
+/** How a run went. */
 export interface RunResult {
   readonly reason: StopReason
   /** With reason `exit`: the status that isa-debug-exit asked for, odd. */
@@ -69,6 +74,7 @@ export interface RunResult {
   readonly instructions: number
 }
 
+/** Limits of {@link Pc.run}. */
 export interface RunOptions {
   /** Ends the run at the next instruction boundary between turns, with reason `aborted`. */
   readonly signal?: AbortSignal
@@ -78,6 +84,7 @@ export interface RunOptions {
   readonly until?: () => boolean
 }
 
+/** Limits of {@link Pc.waitForText}. */
 export interface WaitOptions extends RunOptions {
   /** Where to look. Default: both. */
   readonly in?: 'screen' | 'serial'
@@ -96,6 +103,7 @@ function breathe(): Promise<void> {
   })
 }
 
+/** A PC with processor, memory and devices. Guest faults never throw; misuse throws a `VirtkitError`. */
 export class Pc {
   readonly cpu: Cpu
   readonly board: Board
@@ -320,7 +328,8 @@ export class Pc {
         this.reset()
       } else if (stop === 'halted' && this.ending === undefined && !this.resetRequested) {
         const next = clock.nextDeadline
-        if ((cpu.s.flagsRest & FLAG_IF) === 0 || next === Number.POSITIVE_INFINITY) return { reason: 'halted' }
+        if ((cpu.s.flagsRest & FLAG_IF) === 0) return { reason: 'halted' }
+        if (next === Number.POSITIVE_INFINITY) return { reason: 'idle' }
         clock.skipTo(next)
         this.spent += IDLE_COST
       }

@@ -9,6 +9,7 @@ export interface Picture {
   readonly data: Uint8ClampedArray
 }
 
+/** The machine’s monitor: its text, or its picture. */
 export class Screen {
   private readonly vga: Vga
 

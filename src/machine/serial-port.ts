@@ -3,6 +3,7 @@
 /** Characters of output that are kept. */
 const KEPT = 1 << 20
 
+/** A terminal at the end of a serial line, or at a debug port. */
 export class SerialPort {
   /** Called with each byte the guest sends. */
   onByte: ((byte: number) => void) | undefined = undefined

@@ -98,6 +98,7 @@ export class VirtualClock implements Clock {
     }
   }
 
+  /** The time; alarms belong to their devices. */
   saveState(): VirtualClockState {
     return { version: 1, now: this.now() }
   }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { VirtkitError } from '../../src/contracts/index.js'
 import {
-  Elcr,
   I440fxHost,
   PAM_REGIONS,
   PCI_COMMAND_INTX_DISABLE,
@@ -282,22 +281,5 @@ describe('Piix3Isa', () => {
     expect(piix.readConfig(0x0a, 2)).toBe(0x0601)
     expect(piix.readConfig(0x0e, 1)).toBe(0x80)
     expect(piix.readConfig(0x60, 4)).toBe(0x80808080)
-  })
-})
-
-describe('Elcr', () => {
-  it('keeps the system’s own interrupts edge-triggered', () => {
-    const masks: number[][] = []
-    const elcr = new Elcr((controller, mask) => masks.push([controller, mask]))
-    elcr.writePort(0, 2, 0xffff)
-    expect(masks).toEqual([
-      [0, 0xf8],
-      [1, 0xde],
-    ])
-    expect(elcr.readPort(0, 2)).toBe(0xdef8)
-    const state = elcr.saveState()
-    elcr.reset()
-    elcr.loadState(state)
-    expect(elcr.readPort(1, 1)).toBe(0xde)
   })
 })

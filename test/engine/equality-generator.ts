@@ -13,7 +13,6 @@ import {
   PAGE_TABLE,
   selectorsFor,
   SLOT,
-  SLOT_START,
   SLOTS,
   STACK0,
   STACK3,
@@ -73,11 +72,14 @@ export class Generator {
   private at = 0
   private slot = 0
   private readonly ip: number
+  /** Place of the first slot in the code area. */
+  private readonly place: number
 
   constructor(around: Surroundings, random: Random, ip: number, nextRow: () => Row) {
     this.around = around
     this.random = random
     this.ip = ip
+    this.place = ip % CODE
     this.nextRow = nextRow
     this.decode = decoderFor(around.model)
   }
@@ -87,7 +89,7 @@ export class Generator {
     code.fill(0x90)
     for (this.slot = 0; this.slot < SLOTS; this.slot++) {
       this.at = this.ip + this.slot * SLOT
-      const place = SLOT_START + this.slot * SLOT
+      const place = this.place + this.slot * SLOT
       let used = 0
       for (let tries = 0; used < SLOT - 4 && tries < 4; tries++) {
         const bytes = this.random.chance(4) ? this.special(SLOT - used, this.at + used) : this.instruction(SLOT - used, this.at + used)
@@ -98,7 +100,7 @@ export class Generator {
       }
     }
     // Round again.
-    const end = SLOT_START + SLOTS * SLOT
+    const end = this.place + SLOTS * SLOT
     code[end] = 0xe9
     const back = -(SLOTS * SLOT) - (this.around.bits === 16 ? 3 : 5)
     new DataView(code.buffer, code.byteOffset).setInt32(end + 1, back, true)
@@ -161,7 +163,7 @@ export class Generator {
     if (kind < 62) return DATA + random.below(0xd000)
     if (kind < 70) return DATA + random.below(13) * 0x1000 + 0xff8 + random.below(8)
     // Code near here: self-modifying.
-    if (kind < 80) return CODE + SLOT_START + (this.slot + random.below(6)) * SLOT + random.below(SLOT)
+    if (kind < 80) return CODE + this.place + (this.slot + random.below(6)) * SLOT + random.below(SLOT)
     if (kind < 84) return 0x2a000 + random.below(0x2000)
     if (kind < 87) return MMIO_BASE + random.below(0x100)
     if (kind < 93 && this.around.paging !== 'off') {
@@ -631,7 +633,7 @@ export class Generator {
       this.u8(0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8)
     } else if (kind === 2 || kind === 3) {
       // Patch an instruction of this slot or the next ones.
-      const to = at - this.ip + CODE + SLOT_START + random.below(40)
+      const to = at - this.ip + CODE + this.place + random.below(40)
       const value = random.pick([0x40, 0x48, 0x90, 0xf8, 0xf9, 0xcc, random.next() & 0xff])
       const byte = random.chance(50)
       if (bits === 16) {
@@ -649,7 +651,8 @@ export class Generator {
       }
     } else if (kind === 4) {
       // Bytes as they come.
-      for (let n = 1 + random.below(10); n > 0; n--) this.u8(random.next())
+      if (random.chance(30)) this.u8(0xd8 + random.below(8), 0xc0 + random.below(64))
+      else for (let n = 1 + random.below(10); n > 0; n--) this.u8(random.next())
     } else {
       // A shadow before an instruction: STI, or MOV SS of what it holds.
       if (random.chance(50)) this.u8(0xfb)

@@ -33,8 +33,10 @@ export const CODE = 0x10000
 /** Where the first slot begins; slots are {@link SLOT} bytes, and one in 128 crosses a page. */
 export const SLOT_START = 23
 export const SLOT = 32
-/** Slots of code: four pages, the last of which continues in another frame when paging is on. */
-export const SLOTS = 600
+/** Slots of code that a program has. */
+export const SLOTS = 150
+/** Where programs begin, in slots from the start of the code area: three of them cross from one page into the next, and the last of these goes on in another frame when paging is on. */
+const WINDOWS = [0, 60, 300, 430]
 const CROSSED_FRAME = 0x1c
 export const DATA = 0x20000
 export const STACK3 = 0x3c000
@@ -184,7 +186,7 @@ class Image {
   }
 }
 
-function descriptorTable(image: Image, long: boolean): void {
+function descriptorTable(image: Image, long: boolean, first: number): void {
   const flat = { base: 0, limit: 0xffffffff }
   const low = { base: CODE, limit: 0xffff, big: false }
   const data16 = { base: DATA, limit: 0xffff, big: false }
@@ -211,7 +213,7 @@ function descriptorTable(image: Image, long: boolean): void {
   if (!long) image.descriptor(SEL.tss16, { base: TSS_16, limit: 0x2b, type: 1, s: false })
   image.descriptor(SEL.tssDf, { base: TSS_DF, limit: 0x67, type: 9, s: false })
   image.descriptor(SEL.readOnly, { ...flat, type: 0, dpl: 3 })
-  const slot = CODE + SLOT_START + 8 * SLOT
+  const slot = CODE + SLOT_START + (first + 8) * SLOT
   if (long) {
     image.gate(GDT + (SEL.callGate64 & 0xf8), { type: 12, selector: SEL.code64, offset: slot, dpl: 3 }, true)
   } else {
@@ -229,7 +231,7 @@ function descriptorTable(image: Image, long: boolean): void {
   image.bytes.copyWithin(LDT, GDT, GDT + 0x100)
 }
 
-function taskStates(image: Image, long: boolean, random: Random): void {
+function taskStates(image: Image, long: boolean, random: Random, first: number): void {
   if (long) {
     for (const [n, at] of [STACK_INNER, STACK_INNER - 0x400, STACK_INNER - 0x800].entries()) image.u64(TSS + 4 + n * 8, at)
     for (let ist = 1; ist < 8; ist++) image.u64(TSS + 0x24 + (ist - 1) * 8, STACK_INNER - 0x1000 - ist * 0x80)
@@ -239,7 +241,7 @@ function taskStates(image: Image, long: boolean, random: Random): void {
       image.u16(TSS + 8 + n * 8, ss)
     }
     for (const [at, eip] of [
-      [TSS_B, CODE + SLOT_START + 16 * SLOT],
+      [TSS_B, CODE + SLOT_START + (first + 16) * SLOT],
       [TSS_DF, HANDLERS + 8 * HANDLER_SIZE],
     ] as const) {
       image.u32(at + 4, STACK_INNER - 0x1000)
@@ -251,11 +253,19 @@ function taskStates(image: Image, long: boolean, random: Random): void {
       for (let seg = 0; seg < 6; seg++) image.u32(at + 0x48 + seg * 4, seg === 1 ? SEL.code32 : SEL.data)
       image.u16(at + 0x66, 0x68)
     }
-    image.u16(TSS_16 + 0x0e, SLOT_START + 24 * SLOT)
+    image.u16(TSS_16 + 0x0e, SLOT_START + (first + 24) * SLOT)
     image.u16(TSS_16 + 0x10, 2)
     image.u16(TSS_16 + 0x1a, 0xf000)
     for (const [n, selector] of [SEL.data16, SEL.code16, SEL.data16, SEL.data16].entries())
       image.u16(TSS_16 + 0x22 + n * 2, selector)
+  }
+  if (!long) {
+    // Faulty task states, for #TS and what follows from it.
+    const selectors = Object.values(SEL)
+    if (random.chance(40)) image.u16(TSS_B + 0x48 + random.below(6) * 4, random.pick([...selectors, 0, 0x1000]))
+    if (random.chance(15)) image.u16(TSS_B + 0x60, random.pick([...selectors, 0x1000]))
+    if (random.chance(20)) image.descriptor(SEL.tssB, { base: TSS_B, limit: 0x40, type: 9, s: false })
+    if (random.chance(10)) image.u16(TSS + 8, random.pick([...selectors, 0, 0x1000]))
   }
   // The interrupt redirection bitmap of CR4.VME, then the I/O permission bitmap: some ports are open.
   image.u16(TSS + 0x66, 0x88)
@@ -273,7 +283,7 @@ function interruptTable(image: Image, bits: 16 | 32 | 64, sixteen: boolean, rand
       image.u32(vector * 4, offset)
       continue
     }
-    const open = vector === 3 || vector === 4 || vector === 1 || vector === VECTOR_CALL
+    const open = vector === 3 || vector === 4 || vector === 1 || vector === VECTOR_CALL || vector === 0x83
     const trap = vector >= 0x90 && random.chance(50)
     const fields: GateFields = {
       type: (sixteen ? 6 : 14) + (trap ? 1 : 0),
@@ -419,7 +429,7 @@ function dataAreas(image: Image, random: Random, around: Surroundings, ip: numbe
 /** Selectors that a program of this mode may want. */
 export function selectorsFor(around: Surroundings): readonly number[] {
   if (around.mode === 'real' || around.mode === 'virtual-8086') return [CODE >> 4, DATA >> 4, DATA >> 4, 0x3000, 0xffff, 0, 0x9ff0]
-  return [...Object.values(SEL), SEL.data, SEL.dataUser, SEL.data16, 0, 3, 0x1004, SEL.data | 4, SEL.dataUser | 4, SEL.code32]
+  return [...Object.values(SEL), SEL.notPresent, SEL.notPresent, SEL.data, SEL.dataUser, SEL.data16, 0, 3, 0x1004, SEL.data | 4, SEL.dataUser | 4, SEL.code32]
 }
 
 /** A started program: what {@link prepare} returns. */
@@ -455,7 +465,7 @@ export function prepare(
   if (paging !== 'off') cr0 |= 0x80000000
   if (has('486') && random.chance(70)) cr0 |= 0x10000
   if (random.chance(15)) cr0 |= 0x40000 & (has('486') ? -1 : 0)
-  if (random.chance(10)) cr0 |= random.pick([2, 4, 8, 10]) & (has('286') ? -1 : 0)
+  if (random.chance(25)) cr0 |= random.pick([2, 4, 8, 10, 10]) & (has('286') ? -1 : 0)
   if (has('pse') && random.chance(80)) cr4 |= 0x10
   if (paging === 'pae' || paging === 'long') cr4 |= 0x20
   if (has('pge') && random.chance(60)) cr4 |= 0x80
@@ -496,12 +506,13 @@ export function prepare(
     return random.pick(choices)
   })
   const handlersSixteen = mode.startsWith('protected16') && random.chance(70)
-  descriptorTable(image, long)
+  const first = random.pick(WINDOWS)
+  descriptorTable(image, long, first)
   if (handlersSixteen) {
     // The handlers are 16-bit code at offsets below 64 KiB of a segment of their own; see `interruptTable`.
     image.descriptor(SEL.conforming, { base: 0, limit: 0xffff, type: 10, big: false })
   }
-  taskStates(image, long, random)
+  taskStates(image, long, random, first)
   interruptTable(image, real ? 16 : long ? 64 : 32, handlersSixteen, random)
   if (handlersSixteen) {
     for (let vector = 0; vector < 256; vector++) {
@@ -509,7 +520,7 @@ export function prepare(
     }
   }
   if (paging !== 'off') pageTables(image, paging, all, nx)
-  const ip = (bits === 16 ? 0 : CODE) + SLOT_START
+  const ip = (bits === 16 ? 0 : CODE) + SLOT_START + first * SLOT
   const bases = selectors.map((selector, seg) => {
     if (real || v86) return selector * 16
     if (bits === 64) return 0

@@ -39,7 +39,8 @@ export function stateHash(pc: Pc, memory = 0x200000): number {
   const words = new Int32Array(ram.buffer)
   for (const word of words) hash = fnv(hash, word)
   for (let reg = 0; reg < 16; reg++) hash = fnv(fnv(hash, s.reg32(reg) | 0), s.regHi(reg))
-  for (const value of [s.rip, s.flags, s.cr0, s.cr2, s.cr3, s.cr4, s.gdtrBase, s.idtrBase, pc.cpu.cpl]) hash = fnv(hash, value | 0)
+  for (const value of [s.rip, s.flags, s.cr0, s.cr2, s.cr3, s.cr4, s.gdtrBase, s.idtrBase, pc.cpu.cpl])
+    hash = fnv(hash, value | 0)
   for (let seg = 0; seg < 8; seg++) {
     for (const value of [s.selector(seg), s.segAttr(seg), s.segBase(seg), s.segLimit(seg)]) hash = fnv(hash, value | 0)
   }

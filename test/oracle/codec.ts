@@ -183,6 +183,33 @@ export class ResultReader {
     }
   }
 
+  /** Passes over one result. */
+  skip(): void {
+    const parts = this.byte()
+    if (parts & PART_FAULT) {
+      const vector = this.byte()
+      this.number()
+      if (vector === 14) this.tagged()
+    }
+    if (parts & PART_RIP) this.tagged()
+    if (parts & PART_FLAGS) this.number()
+    if (parts & PART_REGISTERS) for (let set = this.number(); set !== 0; set &= set - 1) this.tagged()
+    if (parts & PART_MEMORY) {
+      for (let n = this.number(); n > 0; n--) {
+        this.number()
+        const length = this.number()
+        this.at += length
+      }
+    }
+    if (parts & PART_SEGMENTS) {
+      const segments = this.byte()
+      for (let i = 0; i < 6; i++) if (segments & (1 << i)) this.number()
+      if (segments & 64) this.tagged()
+      if (segments & 128) this.tagged()
+    }
+    if (parts & PART_STEPS) this.number()
+  }
+
   read(c: OracleCase): OracleResult {
     const parts = this.byte()
     const result: OracleResult = {

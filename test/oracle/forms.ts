@@ -50,7 +50,7 @@ export const EXCLUDED: Readonly<Record<string, string>> = {
   xrstor: 'XSAVE is in no model yet',
   wait: 'depends on the x87 unit',
   ud0: 'has a ModRM byte or not, by vendor',
-  int1: 'the hypervisor of the recording machine intercepts it and reports the wrong RIP',
+  int1: 'the recording machine reports its own address, presumably its hypervisor, where the manual says the next one',
   movnti: 'comes with SSE2, which is in no model yet',
 }
 
@@ -70,8 +70,26 @@ export const INTEGER: readonly Row[] = (() => {
 const SIZED_WIDTHS = new Set(['v', 'z', 'y', 'p', 'a'])
 /** Instructions whose operands are not written down but follow the operand size. */
 const SIZED = new Set([
-  'pusha', 'popa', 'pushf', 'popf', 'enter', 'leave', 'ret', 'retf', 'iret', 'cbw', 'cwd', 'call', 'jmp', 'j',
-  'loop', 'loope', 'loopne', 'jcxz', 'push', 'pop',
+  'pusha',
+  'popa',
+  'pushf',
+  'popf',
+  'enter',
+  'leave',
+  'ret',
+  'retf',
+  'iret',
+  'cbw',
+  'cwd',
+  'call',
+  'jmp',
+  'j',
+  'loop',
+  'loope',
+  'loopne',
+  'jcxz',
+  'push',
+  'pop',
 ])
 
 function sized(row: Row): boolean {
@@ -127,7 +145,10 @@ export function forms(bits: Bits): Form[] {
       for (const memory of shapes(row)) {
         list.push(form(row, bits, opSize, memory, {}))
         if (row.repeat !== '') {
-          list.push(form(row, bits, opSize, memory, { repeat: 0xf3 }), form(row, bits, opSize, memory, { repeat: 0xf2 }))
+          list.push(
+            form(row, bits, opSize, memory, { repeat: 0xf3 }),
+            form(row, bits, opSize, memory, { repeat: 0xf2 }),
+          )
         }
         if (row.lock && memory) list.push(form(row, bits, opSize, memory, { lock: true }))
         else if (!lockDiffers(row)) list.push(form(row, bits, opSize, memory, { lock: true, cases: 6 }))
@@ -158,7 +179,11 @@ function form(
 ): Form {
   const { lock = false, repeat = 0, special = '', cases = 100 } = options
   const [opcode, operands] = row.text.split('|').map((column) => column.trim())
-  const extra = [row.only64 ? 'o64' : row.invalid64 ? 'i64' : '', row.b === 1 ? 'B1' : '', row.w >= 0 ? `W${row.w}` : '']
+  const extra = [
+    row.only64 ? 'o64' : row.invalid64 ? 'i64' : '',
+    row.b === 1 ? 'B1' : '',
+    row.w >= 0 ? `W${row.w}` : '',
+  ]
   const words = [opcode, '|', operands, ...extra, '|', opSize * 8, memory ? 'memory' : 'register']
   if (lock) words.push('lock')
   if (repeat !== 0) words.push(repeat === 0xf3 ? 'rep' : 'repne')

@@ -24,9 +24,9 @@ import {
   REGION_16,
   REGION_32,
   REGION_64,
-  USER32_CS,
   USER_CS,
   USER_DS,
+  USER32_CS,
 } from './layout.js'
 import { hash, Random } from './random.js'
 
@@ -44,9 +44,45 @@ const CODE_OFFSET = 0x800
 
 /** Selectors worth loading: null, Linux' GDT, every LDT entry, beyond the limits, with all privileges. The TSS and per-CPU entries are left out. */
 const SELECTORS: readonly number[] = [
-  0, 1, 2, 3, 0x08, 0x0b, 0x10, 0x13, 0x18, 0x1b, 0x20, USER32_CS, 0x28, 0x29, 0x2a, USER_DS, USER_DS, USER_DS, 0x30,
-  USER_CS, 0x50, 0x68, 0x73, 0x83, 0xfff8, 0x04, LDT_OFFSET, LDT_READ_ONLY, LDT_DOWN, LDT_SMALL, LDT_CODE, LDT_EXECUTE,
-  LDT_ABSENT, LDT_CODE16, LDT_DATA16, LDT_DOWN16, 0x44, 0x57, 0x107,
+  0,
+  1,
+  2,
+  3,
+  0x08,
+  0x0b,
+  0x10,
+  0x13,
+  0x18,
+  0x1b,
+  0x20,
+  USER32_CS,
+  0x28,
+  0x29,
+  0x2a,
+  USER_DS,
+  USER_DS,
+  USER_DS,
+  0x30,
+  USER_CS,
+  0x50,
+  0x68,
+  0x73,
+  0x83,
+  0xfff8,
+  0x04,
+  LDT_OFFSET,
+  LDT_READ_ONLY,
+  LDT_DOWN,
+  LDT_SMALL,
+  LDT_CODE,
+  LDT_EXECUTE,
+  LDT_ABSENT,
+  LDT_CODE16,
+  LDT_DATA16,
+  LDT_DOWN16,
+  0x44,
+  0x57,
+  0x107,
 ]
 
 const STRINGS = new Set(['movs', 'cmps', 'stos', 'lods', 'scas', 'ins', 'outs'])
@@ -236,7 +272,8 @@ class Generator {
     let start = 0
     while (start < bytes.length && dataOffset(target.offset + start) < 0) start++
     let end = start
-    while (end < bytes.length && dataOffset(target.offset + end) === dataOffset(target.offset + start) + end - start) end++
+    while (end < bytes.length && dataOffset(target.offset + end) === dataOffset(target.offset + start) + end - start)
+      end++
     if (end === start) return
     this.c.pokes.push({ offset: dataOffset(target.offset + start), bytes: bytes.slice(start, end) })
   }
@@ -463,8 +500,8 @@ class Generator {
       this.prefixes[i] = this.prefixes[j]!
       this.prefixes[j] = swap
     }
-    const escape = row.map === 0 ? [] : row.map === 1 ? [0x0f] : row.map === 2 ? [0x0f, 0x38] : [0x0f, 0x3a]
-    const tail = [...(this.needRex ? [0x40 | this.rex] : []), ...escape, opcode, ...modrm, ...immediate]
+    const escapes = row.map === 0 ? [] : row.map === 1 ? [0x0f] : row.map === 2 ? [0x0f, 0x38] : [0x0f, 0x3a]
+    const tail = [...(this.needRex ? [0x40 | this.rex] : []), ...escapes, opcode, ...modrm, ...immediate]
     if (form.special === 'long') {
       const filler = bits === 64 ? 0x2e : 0x3e
       const wanted = 14 + (n % 3)
@@ -579,7 +616,8 @@ class Generator {
     const size = this.operandSize()
     const put = (value: bigint): void => {
       if (target !== undefined) this.pokeNumbers(target, [value, size])
-      else if (rm !== RSP || !this.pinned.has(RSP)) c.reg[rm] = size >= 4 && size < 8 ? this.garbage(value, 4) : this.garbage(value, size)
+      else if (rm !== RSP || !this.pinned.has(RSP))
+        c.reg[rm] = size >= 4 && size < 8 ? this.garbage(value, 4) : this.garbage(value, size)
     }
     switch (mnemonic) {
       case 'div':
@@ -592,7 +630,11 @@ class Generator {
         if (mnemonic === 'idiv' && r.chance(50)) high = ~high
         if (mnemonic === 'idiv' && r.chance(50)) divisor = -divisor
         if (size === 1) c.reg[RAX] = (c.reg[RAX]! & ~0xff00n) | ((high & 0xffn) << 8n)
-        else if (r.chance(25)) c.reg[RDX] = this.garbage((c.reg[RAX]! >> BigInt(width - 1)) & 1n && mnemonic === 'idiv' ? -1n & ((1n << BigInt(width)) - 1n) : 0n, size)
+        else if (r.chance(25))
+          c.reg[RDX] = this.garbage(
+            (c.reg[RAX]! >> BigInt(width - 1)) & 1n && mnemonic === 'idiv' ? -1n & ((1n << BigInt(width)) - 1n) : 0n,
+            size,
+          )
         else c.reg[RDX] = this.garbage(BigInt.asUintN(64, high), size)
         put(BigInt.asUintN(64, divisor))
         return
@@ -696,7 +738,7 @@ class Generator {
         // Displacement alone; in 64-bit code through a SIB byte.
         const offset = offsetFor(-1)
         const disp = BigInt.asIntN(32, offset)
-        if (((disp & mask) !== offset)) continue
+        if ((disp & mask) !== offset) continue
         if (form.bits === 64) return [(reg << 3) | 4, (r.below(4) << 6) | 0x25, ...bytesOf(disp, 4)]
         return [(reg << 3) | 5, ...bytesOf(disp, 4)]
       }
@@ -828,8 +870,13 @@ class Generator {
     if (this.relative === undefined) return
     const { c } = this
     const disp = BigInt.asIntN(32, this.relative - (c.rip + BigInt(c.code.length)))
-    const at = this.prefixes.length + (this.needRex ? 1 : 0) + (this.form.row.map === 0 ? 0 : this.form.row.map === 1 ? 1 : 2) + 2
-    if (at + 4 <= 16) for (const [i, byte] of bytesOf(disp, 4).entries()) if (at + i < c.code.length) c.code[at + i] = byte
+    const at =
+      this.prefixes.length +
+      (this.needRex ? 1 : 0) +
+      (this.form.row.map === 0 ? 0 : this.form.row.map === 1 ? 1 : 2) +
+      2
+    if (at + 4 <= 16)
+      for (const [i, byte] of bytesOf(disp, 4).entries()) if (at + i < c.code.length) c.code[at + i] = byte
   }
 
   private immediates(opSize: number): number[] {
@@ -863,7 +910,8 @@ class Generator {
       if (before > 0) return [r.chance(70) ? r.below(4) : r.below(r.chance(70) ? 64 : 256)]
       return bytesOf(BigInt(r.chance(80) ? r.below(512) : r.below(65536)), 2)
     }
-    if (mnemonic === 'ret' || mnemonic === 'retf') return bytesOf(BigInt(r.chance(80) ? r.below(64) : r.below(65536)), 2)
+    if (mnemonic === 'ret' || mnemonic === 'retf')
+      return bytesOf(BigInt(r.chance(80) ? r.below(64) : r.below(65536)), 2)
     if (/^(rol|ror|rcl|rcr|shl|shr|sar|shld|shrd)$/.test(mnemonic)) return [this.shiftCount()]
     if ((mnemonic === 'aam' || mnemonic === 'aad') && r.chance(50)) return [r.pick([10, 10, 0, 1, 16])]
     return bytesOf(r.value(), size)

@@ -87,7 +87,7 @@ export const LDT: readonly LdtEntry[] = [
 /** The descriptor that Linux' modify_ldt makes of an entry: user privilege, accessed, available bit set. */
 export function ldtDescriptor(e: LdtEntry): readonly [low: number, high: number] {
   const type = 0xf0 | (e.absent ? -0x80 : 0) | 1 | (e.restricted ? 0 : 2) | (e.contents << 2)
-  const access = e.absent ? (0x70 | 1 | (e.restricted ? 0 : 2) | (e.contents << 2)) : type
+  const access = e.absent ? 0x70 | 1 | (e.restricted ? 0 : 2) | (e.contents << 2) : type
   const flags = (e.pages ? 8 : 0) | (e.is32 ? 4 : 0) | 1
   const low = ((e.base & 0xffff) << 16) | (e.limit & 0xffff)
   const high =

@@ -1,5 +1,5 @@
 /** The library's processor in the surroundings that `capture.c` makes for the real one: user mode under a long-mode system. */
-import { Cpu, CPU_MEMORY_SIZE, type CpuModel, type Feature, MODELS, SEG_LDTR, SEG_TR } from '../../src/cpu/index.js'
+import { CPU_MEMORY_SIZE, Cpu, type CpuModel, type Feature, MODELS, SEG_LDTR, SEG_TR } from '../../src/cpu/index.js'
 import { referenceExecutor, threadedEngine } from '../../src/engine/index.js'
 import { AddressSpace } from '../../src/memory/index.js'
 import { NO_VECTOR, type OracleCase } from './case.js'

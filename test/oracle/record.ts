@@ -84,7 +84,9 @@ function record(folder: string, bits: Bits): void {
     params: { [constants.BROTLI_PARAM_QUALITY]: 10, [constants.BROTLI_PARAM_LGWIN]: 24 },
   })
   writeFileSync(join(here, 'vectors', `${bits}.bin.br`), packed)
-  console.log(`${bits}-bit: ${list.length} forms, ${cases.length} cases, ${file.length} bytes, ${packed.length} compressed`)
+  console.log(
+    `${bits}-bit: ${list.length} forms, ${cases.length} cases, ${file.length} bytes, ${packed.length} compressed`,
+  )
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'oracle-'))

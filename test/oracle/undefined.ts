@@ -3,7 +3,7 @@
  * instruction leaves undefined; the rules here are those that depend on operands.
  * Sources: Intel SDM Vol. 2, the entries named; "u:" as in Vol. 1, "EFLAGS Cross-Reference".
  */
-import { FLAG_AF, FLAG_CF, FLAG_OF, FLAGS_STATUS, FLAG_ZF } from '../../src/isa/index.js'
+import { FLAG_AF, FLAG_CF, FLAG_OF, FLAG_ZF, FLAGS_STATUS } from '../../src/isa/index.js'
 import type { OracleCase } from './case.js'
 import type { Form } from './forms.js'
 

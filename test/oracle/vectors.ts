@@ -1,5 +1,5 @@
 /** Reads the recorded vectors. */
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { brotliDecompressSync } from 'node:zlib'
 import { CASE_BYTES } from './case.js'
 import { ResultReader, type VectorHeader } from './codec.js'
@@ -23,10 +23,9 @@ export interface Vectors {
   readonly reader: ResultReader
 }
 
-/** Undefined when nothing was recorded for this code size. */
-export function loadVectors(bits: Bits): Vectors | undefined {
+/** The vectors for a code size. */
+export function loadVectors(bits: Bits): Vectors {
   const path = new URL(`vectors/${bits}.bin.br`, import.meta.url)
-  if (!existsSync(path)) return undefined
   const file = brotliDecompressSync(readFileSync(path))
   const length = file.readUInt32LE(0)
   const header = JSON.parse(file.toString('utf8', 4, 4 + length)) as VectorHeader

@@ -59,7 +59,12 @@ describe.skipIf(missing.length > 0)(`SeaBIOS and GRUB${reason}`, () => {
     it('finds its PCI devices, its memory and its option ROM', () => {
       const log = pc.firmwareLog.text
       expect(log).toContain('=== PCI device probing ===')
-      for (const device of ['00:00.0 id=8086:1237', '00:01.0 id=8086:7000', '00:01.1 id=8086:7010', '00:02.0 id=1234:1111']) {
+      for (const device of [
+        '00:00.0 id=8086:1237',
+        '00:01.0 id=8086:7000',
+        '00:01.1 id=8086:7010',
+        '00:02.0 id=1234:1111',
+      ]) {
         expect(log).toContain(`PCI: init bdf=${device}`)
       }
       expect(log).toContain('CPU Mhz=1000')

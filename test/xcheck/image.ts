@@ -4,25 +4,30 @@
  */
 import { assemble } from '../../src/isa/assembler.js'
 import type { XCase } from './case.js'
-import { ENTRIES, LAYOUT, monitorSource, PRELUDE, ROM_RESET } from './monitor.js'
+import { ENTRIES, monitorSource, PRELUDE, ROM_RESET } from './monitor.js'
+
+const assembled = new Map<string, Uint8Array>()
 
 /** Assembles a case's source for the place where it will run. */
 export function assembleCase(c: XCase): Uint8Array {
   const entry = ENTRIES[c.entry]
-  const { bytes } = assemble(`${PRELUDE}\nbits ${entry.bits}\norg ${entry.org}\n${c.source}\n`)
+  const key = `bits ${entry.bits}\norg ${entry.org}\n${c.source}\n`
+  const known = assembled.get(key)
+  if (known) return known
+  let bytes: Uint8Array
+  try {
+    bytes = assemble(`${PRELUDE}\n${key}`).bytes
+  } catch (cause) {
+    throw new Error(`case ${c.name}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  }
+  assembled.set(key, bytes)
   if (bytes.length > 0x1000) throw new Error(`case ${c.name}: ${bytes.length} bytes are more than a page`)
   return bytes
 }
 
 /** The ROM for these cases. */
 export function buildImage(cases: readonly XCase[]): Uint8Array {
-  const bodies = cases.map((c) => {
-    try {
-      return assembleCase(c)
-    } catch (cause) {
-      throw new Error(`case ${c.name}: ${cause instanceof Error ? cause.message : cause}`, { cause })
-    }
-  })
+  const bodies = cases.map(assembleCase)
   const table: string[] = []
   const data: string[] = []
   cases.forEach((c, n) => {
@@ -42,4 +47,21 @@ export function buildImage(cases: readonly XCase[]): Uint8Array {
   return rom
 }
 
-export { LAYOUT }
+/** Bytes of cases that one image takes besides the monitor, so that a ROM is 64 KiB. */
+const CHUNK_BYTES = 0xd000
+
+/** Splits a list of cases over images. */
+export function chunks(cases: readonly XCase[]): XCase[][] {
+  const result: XCase[][] = []
+  let room = 0
+  for (const c of cases) {
+    const bytes = assembleCase(c).length + 33
+    if (room < bytes) {
+      result.push([])
+      room = CHUNK_BYTES
+    }
+    room -= bytes
+    result.at(-1)!.push(c)
+  }
+  return result
+}

@@ -399,8 +399,7 @@ common32:
   jmp 0x08:.flat
 .flat:
   mov ebp, esp
-  lar eax, [cs:sswhere]
-  mov ax, ss
+  mov eax, ss
   lar eax, eax
   test eax, 0x400000
   jnz .big
@@ -409,14 +408,17 @@ common32:
   mov ax, 0x10
   mov ds, ax
   mov es, ax
+  mov [SAVE], ss
+  mov ss, ax
+  mov esp, MONSTACK
   mov al, 'p'
   out 0xe9, al
-  mov eax, [ss:ebp + 52]
+  mov eax, [ds:ebp + 52]
   call hex
   call space
   mov esi, 7
 .regs:
-  mov eax, [ss:ebp + esi * 4 + 16]
+  mov eax, [ds:ebp + esi * 4 + 16]
   cmp esi, 3
   jne .notsp
   lea eax, [ebp + 56]
@@ -424,20 +426,20 @@ common32:
   call dword32
   dec esi
   jns .regs
-  mov eax, [ss:ebp + 48]
+  mov eax, [ds:ebp + 48]
   call dword32
   mov esi, 3
 .segs:
-  mov eax, [ss:ebp + esi * 4]
+  mov eax, [ds:ebp + esi * 4]
   call word32
   dec esi
   jns .segs
-  mov eax, ss
+  mov eax, [SAVE]
   call word32
   mov ecx, 10
   lea esi, [ebp + 56]
 .words:
-  mov eax, [ss:esi]
+  mov eax, [ds:esi]
   call dword32
   add esi, 4
   loop .words
@@ -960,7 +962,6 @@ long_entry:
   xor r15d, r15d
   iretq
 
-sswhere: dw DATA0
 align 8
 gdtr: dw 0x1ff
   dd GDT

@@ -15,7 +15,7 @@ arithmetic:
         call alu_check
         add bh, 17
         jnc .second
-        add bl, 51
+        add bl, 85
         jnc .first
         add esi, 12
         cmp dword [esi], 0
@@ -487,6 +487,10 @@ exceptions:
         xor ecx, ecx
         mov eax, 1
         FAULTS 0, 0, "#DE for a division by zero", div ecx
+%if EXACT
+        test dword [caught_flags], RF
+        CHECK nz, "a fault pushes RF, so that a breakpoint there does not strike twice"
+%endif
         mov edx, 2
         mov ecx, 2
         FAULTS 0, 0, "#DE for a quotient that does not fit", div ecx

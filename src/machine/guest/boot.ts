@@ -83,7 +83,6 @@ multiboot_entry:
         mov edi, LOAD
         mov ecx, (image_end - boot + 3) / 4
         rep movsd
-        mov byte [from_multiboot], 1
         lgdt [gdt_register]
         jmp CODE16:.code16
 bits 16
@@ -117,7 +116,6 @@ gdt_register:
 idt_register:
         dw 0x90 * 8 - 1
         dd IDT
-from_multiboot  db 0
         align 4
 cursor          dd 0                    ; byte offset into the text screen
 stage_name      dd 0

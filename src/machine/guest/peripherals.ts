@@ -35,7 +35,7 @@ dma_stage:
         in al, 0x83
         cmp al, 0x5a
         CHECK e, "the page register reads back"
-%if EXACT
+%if BOARD
         mov edi, DMA_SOURCE             ; a pattern, and borders around the target
         mov ecx, 0x200
         mov eax, 7

@@ -212,7 +212,7 @@ switch_stage:
         call .run
         cmp dword [yields], 40
         CHECK ae, "processes yielded"
-        cmp dword [preemptions], 8
+        cmp dword [preemptions], 4
         CHECK ae, "the timer preempted a process"
         cmp dword [FRAME_X], 'A'
         CHECK e, "the frame of the first process"
@@ -350,7 +350,7 @@ process_a:
         mov ecx, 1000000                ; the second process spins now: only the timer brings us back
 .work:  cmp dword [PRIVATE], 'A'
         CHECK e, "memory of a preempted process"
-        cmp dword [preemptions], 8
+        cmp dword [preemptions], 4
         loopne .work
         CHECK e, "the timer takes the processor away"
         mov dword [a_done], 1

@@ -32,7 +32,6 @@ export const SEL_LDT = 0x60
 export const SEL_TSS_B = 0x70
 /** Free for a test's gates and odd descriptors. */
 export const SEL_TEST = 0x80
-export const SEL_TEST2 = 0x90
 
 export interface PortAccess {
   readonly write: boolean

@@ -1,4 +1,4 @@
-import { VirtkitError } from '../contracts/index.js'
+import { VirtkitError } from './errors.js'
 
 /**
  * Checks saved state field by field before a part takes anything from it. Every method throws a `VirtkitError` with
@@ -37,6 +37,7 @@ export class StateReader {
     return this.#fields[key] === null ? null : this.time(key)
   }
 
+  /** True or false. */
   bool(key: string): boolean {
     const value = this.#fields[key]
     if (typeof value !== 'boolean') throw this.#bad(key, 'true or false')
