@@ -11,8 +11,8 @@ import { benchImage, makeLoops } from './loops.js'
 
 const loops = makeLoops(Number(process.argv[2] ?? 5000))
 const image = benchImage(loops)
-/** OUT instructions before the first mark: two masks, five for the serial port. */
-const OUTS_BEFORE = 6
+/** `OUT DX, AL` before the first mark. */
+const OUTS_BEFORE = 4
 
 function ownCounts(): number[] {
   const pc = new Pc({ memory: 32 << 20, engine: 'reference' })

@@ -154,7 +154,8 @@ function deliverRedirected(cpu: CpuCore, vector: number, returnRip: number): voi
   const selector = cpu.mem.lin16(vector * 4 + 2)
   const flags = s.flags
   let pushed = flags
-  let cleared = FLAG_TF | FLAG_RF | FLAG_NT
+  // NT stays, as in an 8086 program's own INT.
+  let cleared = FLAG_TF | FLAG_RF
   if (iopl(cpu) < 3) {
     pushed = (flags & ~FLAG_IF) | FLAG_IOPL | (flags & FLAG_VIF ? FLAG_IF : 0)
     cleared |= FLAG_VIF

@@ -176,7 +176,7 @@ function loadCr3(cpu: CpuCore, cr3: number): void {
   cpu.mem.flushNonGlobal()
 }
 
-/** LDTR, then CS, SS and the data segments, each checked as a load in the new task; what is #GP elsewhere is #TS here. */
+/** LDTR, then SS, CS and the data segments (Intel SDM Vol. 3A, "Task Switching", table of exception conditions), each checked as a load in the new task; what is #GP elsewhere is #TS here. */
 function loadTaskSegments(cpu: CpuCore, ldt: number, v86: boolean): void {
   const s = cpu.s
   if ((ldt & 0xfffc) !== 0) {
@@ -188,6 +188,14 @@ function loadTaskSegments(cpu: CpuCore, ldt: number, v86: boolean): void {
     for (let seg = 0; seg < 6; seg++) loadV86(s, seg, s.selector(seg))
     return
   }
+  // SS before CS: a fault of CS then has a stack to be delivered on.
+  const ss = s.selector(SEG_SS)
+  if ((ss & 0xfffc) === 0) raiseWithCode(VECTOR_TS, 0)
+  if (!readDescriptor(cpu, ss, d)) raiseWithCode(VECTOR_TS, ss & 0xfffc)
+  raiseIf(asTaskFault(checkStackLoad(ss, d.attr, cpu.cpl)))
+  markAccessed(cpu, d)
+  loadCache(cpu, SEG_SS, ss, d)
+
   const cs = s.selector(SEG_CS)
   if ((cs & 0xfffc) === 0) raiseWithCode(VECTOR_TS, 0)
   if (!readDescriptor(cpu, cs, d)) raiseWithCode(VECTOR_TS, cs & 0xfffc)
@@ -195,13 +203,6 @@ function loadTaskSegments(cpu: CpuCore, ldt: number, v86: boolean): void {
   markAccessed(cpu, d)
   loadCache(cpu, SEG_CS, cs, d)
   cpu.updateMode()
-
-  const ss = s.selector(SEG_SS)
-  if ((ss & 0xfffc) === 0) raiseWithCode(VECTOR_TS, 0)
-  if (!readDescriptor(cpu, ss, d)) raiseWithCode(VECTOR_TS, ss & 0xfffc)
-  raiseIf(asTaskFault(checkStackLoad(ss, d.attr, cpu.cpl)))
-  markAccessed(cpu, d)
-  loadCache(cpu, SEG_SS, ss, d)
 
   for (const seg of DATA_SEGMENTS) {
     const selector = s.selector(seg)

@@ -377,11 +377,7 @@ export abstract class AtaDevice {
   }
 
   /** Checks the common part; the function it returns takes it over. */
-  protected checkCommon(reader: StateReader): {
-    readonly phase: number
-    readonly end: number
-    readonly apply: () => void
-  } {
+  protected checkCommon(reader: StateReader): CheckedAtaState {
     const taskFile = reader.bytes('taskFile', 7)
     const previous = reader.bytes('previous', 7)
     const status = reader.int('status', 0, 0xff)

@@ -23,7 +23,13 @@ import {
   OFF_LINK_SITE,
 } from './threaded-builder.js'
 import { ENTER_CS } from './threaded-handlers-control.js'
-import { type DispatchKind, emitThreadedModule, makeRegistry, type ThreadedExports } from './threaded-module.js'
+import {
+  type DispatchKind,
+  emitThreadedModule,
+  makeRegistry,
+  type ThreadedExports,
+  type ThreadedImports,
+} from './threaded-module.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { HandlerSelector } from './threaded-select.js'
 
@@ -140,7 +146,7 @@ export class ThreadedEngine {
           this.stats.steps++
           return host.step() ? 0 : 1
         },
-      },
+      } satisfies ThreadedImports & { memory: WebAssembly.Memory },
     })
     this.exports = instance.exports as unknown as ThreadedExports
     this.flushJumpCache()

@@ -14,10 +14,8 @@
 
 export const I32 = 0x7f
 export const I64 = 0x7e
-export const F32 = 0x7d
-export const F64 = 0x7c
 /** The type of a value on the operand stack. */
-export type ValueType = 0x7f | 0x7e | 0x7d | 0x7c
+export type ValueType = typeof I32 | typeof I64
 
 /** What a branch aims at. Make one per block with {@link label}. */
 export interface Label {
@@ -114,7 +112,6 @@ export function branchTable(index: Code, targets: readonly Label[], otherwise: L
   return [index, { kind: 'branch', opcode: 0x0e, targets: [...targets, otherwise] }]
 }
 export const unreachable: Code = 0x00
-export const drop: Code = 0x1a
 export function ret(...values: readonly Code[]): Code {
   return [values, 0x0f]
 }
@@ -148,12 +145,6 @@ export function setLocal(index: number, value: Code): Code {
 /** Sets and leaves the value. */
 export function teeLocal(index: number, value: Code): Code {
   return [value, 0x22, unsignedLeb(index)]
-}
-export function getGlobal(index: number): Code {
-  return [0x23, unsignedLeb(index)]
-}
-export function setGlobal(index: number, value: Code): Code {
-  return [value, 0x24, unsignedLeb(index)]
 }
 
 // --- memory -------------------------------------------------------------------------------------------------------
@@ -311,12 +302,6 @@ export const i64: IntegerOps & {
   load32S: loadOp(0x34),
   load32U: loadOp(0x35),
   store32: storeOp(0x3e),
-}
-export const f64: { readonly load: Load; readonly store: Store } = { load: loadOp(0x2b), store: storeOp(0x39) }
-
-/** An instruction that has no function here: operands, then the opcode bytes. */
-export function instruction(opcode: readonly number[], ...operands: readonly Code[]): Code {
-  return [operands, opcode]
 }
 
 // --- flattening ---------------------------------------------------------------------------------------------------

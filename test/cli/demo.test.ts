@@ -2,9 +2,6 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { demo } from '../../src/cli/demo.js'
 import { KERNEL_STAGES } from '../../src/machine/index.js'
 
-// Hundreds of thousands of guest instructions on the slow engine: patience on a busy host.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
-
 describe('virtkit demo', () => {
   const printed: string[] = []
   beforeEach(() => {

@@ -62,6 +62,6 @@ describe('virtkit as a process', () => {
     await once(child.stdout, 'data')
     child.stdout.destroy()
     const { status, err } = await ended
-    expect({ status, err }).toEqual({ status: 4, err: 'virtkit: standard output cannot be written: its reader has gone\n' })
+    expect({ status, err }).toEqual({ status: 4, err: 'virtkit: run: standard output cannot be written: its reader has gone\n' })
   })
 })

@@ -19,9 +19,6 @@ import { assembleKernel, KERNEL_STAGES, type Pc } from '../../src/machine/index.
 import type * as SegmentChecks from '../../src/mmu/segment-checks.js'
 import { guestMachine, runGuest } from './guest-tools.js'
 
-// Hundreds of thousands of guest instructions on the slow engine: patience on a busy host.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
-
 /** Defects inside plain functions, which cannot be replaced at run time: switched on by name. */
 const switches = vi.hoisted(() => ({ on: '' }))
 

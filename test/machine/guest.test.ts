@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { assemble } from '../../src/isa/index.js'
 import {
   assembleKernel,
@@ -9,9 +9,6 @@ import {
   kernelSource,
 } from '../../src/machine/index.js'
 import { guestMachine, runGuest, stateHash } from './guest-tools.js'
-
-// Hundreds of thousands of guest instructions on the slow engine: patience on a busy host.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 describe('the image', () => {
   const image = buildKernel()

@@ -222,7 +222,7 @@ describe.each(['threaded', 'reference'] as const)('Pc on the %s engine', (engine
       const heard: number[] = []
       pc.serial.onByte = (byte) => heard.push(byte)
       expect(pc.serial.write('Abc\n')).toBe(4)
-      expect(pc.runSync(100_000).reason).toBe('power-off')
+      expect(pc.runSync(10_000_000).reason).toBe('power-off')
       expect(pc.serial.text).toBe('aBC*')
       expect(heard).toEqual([...'aBC*'].map((character) => character.charCodeAt(0)))
       pc.serial.clear()

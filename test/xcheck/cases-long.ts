@@ -433,7 +433,6 @@ mov rax, 0x1ffffffff
 mov bl, [eax + DATA + 1]
 == double fault
 mov word [IDT64 + 13 * 16 + 2], 0
-hlt
 mov rax, 0x800000000000
 mov rax, [rax]
 == triple fault

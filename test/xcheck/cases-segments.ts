@@ -17,7 +17,7 @@ function everySelector(): XCase[] {
       const e = `entry=prot${ring}`
       text += `== mov ds, ${name} ring ${ring} | ${e}\nmov ax, ${name}\nmov ds, ax\nmov ebx, ds\n`
       text += `== mov ss, ${name} ring ${ring} | ${e}\nmov ax, ${name}\nmov ss, ax\nmov ebx, ss\n`
-      text += `== jmp far ${name} ring ${ring} | ${e}\njmp ${name}:there\nthere: mov ebx, cs\n`
+      if (s !== 0x68) text += `== jmp far ${name} ring ${ring} | ${e}\njmp ${name}:there\nthere: mov ebx, cs\n`
       text += `== retf ${name} ring ${ring} | ${e}\npush 0x23\npush STACK3\npush ${name}\npush there\nretf\nthere: mov ebx, cs\n`
       text += `== rights of ${name} ring ${ring} | ${e}
 mov esi, 0x1234
@@ -31,10 +31,11 @@ verr cx
 setz bl
 verw cx
 setz bh
+and esi, 0xfff0ffff ; LAR leaves these four bits undefined
 xor ebp, ebp
 `
     }
-    text += `== call far ${name}\ncall ${name}:there\nthere: mov ebx, cs\n`
+    if (s !== 0x68) text += `== call far ${name}\ncall ${name}:there\nthere: mov ebx, cs\n`
     text += `== iret to ${name}\npush 0x23\npush STACK3\npush 0x2\npush ${name}\npush there\niretd\nthere: mov ebx, cs\n`
     text += `== iret to ss ${name}\npush ${name}\npush STACK3\npush 0x2\npush CODE3\npush there\niretd\nthere: mov ebx, ss\n`
     text += `== interrupt gate to ${name}\nidt 0x42, ${name}, there, 0xee00\nint 0x42\nthere: mov ebx, cs\n`
@@ -62,6 +63,7 @@ verr cx
 setz bl
 verw cx
 setz bh
+and esi, 0xfff0ffff ; LAR leaves these four bits undefined
 xor ebp, ebp\n`
     text += `== ds of type ${hex(type)}\ndesc FREE, 0, 0xffff, ${a}, 4\nmov ax, FREE\nmov ds, ax\nmov ebx, [cs:GDT + FREE + 4]\n`
     text += `== jmp to type ${hex(type)} ring 3 | entry=prot3\ndesc FREE, 0, 0xffff, ${a}, 4\njmp FREE+3:there\nthere:\n`

@@ -48,8 +48,8 @@ export function runQemu(rom: Uint8Array, seconds = 60): Promise<string[]> {
   })
 }
 
-/** Bochs with a Haswell. Debian's build has the debugger in it, which stops at a reset and is told to go on. */
-export function runBochs(rom: Uint8Array, seconds = 90, model = 'corei7_haswell_4770'): Promise<string[]> {
+/** Bochs with a Tiger Lake, which has all that our newest model has. Debian's build has the debugger in it, which stops at a reset and is told to go on. */
+export function runBochs(rom: Uint8Array, seconds = 90, model = 'tigerlake'): Promise<string[]> {
   return withFolder(async (folder) => {
     const bios = join(folder, 'rom')
     writeFileSync(bios, rom)
@@ -59,7 +59,7 @@ export function runBochs(rom: Uint8Array, seconds = 90, model = 'corei7_haswell_
       `romimage: file=${bios}, address=0x${(0x1_0000_0000 - rom.length).toString(16)}
 vgaromimage: file=/usr/share/seabios/vgabios-stdvga.bin
 megs: 16
-cpu: model=${model}, count=1, ips=50000000, reset_on_triple_fault=1
+cpu: model=${model}, count=1, ips=50000000, reset_on_triple_fault=1, ignore_bad_msrs=0
 port_e9_hack: enabled=1
 display_library: rfb, options="timeout=0"
 plugin_ctrl: speaker=0, serial=0, parallel=0, gameport=0, e1000=0, iodebug=0, extfpuirq=1, biosdev=0, unmapped=1
