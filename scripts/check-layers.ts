@@ -27,11 +27,12 @@ for (const path of readdirSync('src', { recursive: true, encoding: 'utf8' })) {
   const file = join('src', path)
   const from = path.includes('/') ? path.split('/')[0]! : 'index'
   const text = readFileSync(file, 'utf8')
-  for (const match of text.matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)) {
+  for (const match of text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)) {
     const target = match[1]!
     if (target.startsWith('node:') && from !== 'node' && from !== 'cli') problems.push(`${file}: imports ${target}`)
     if (!target.startsWith('.')) continue
     const to = relative('src', normalize(join(dirname(file), target))).split('/')[0]!
+    if (from === 'index' && (to === 'node' || to === 'cli')) problems.push(`${file}: the root must not import ${to}`)
     if (from === 'index' || to === from) continue
     if (!LAYERS.includes(to)) problems.push(`${file}: imports ${target}, which is in no layer`)
     else if (LAYERS.indexOf(to) > LAYERS.indexOf(from)) problems.push(`${file}: ${from} must not import ${to}`)

@@ -90,9 +90,10 @@ function finishIteration(cpu: CpuCore, reg: number, size: number, addressSize: n
 
 /** Helper INS: a = size, b = address size, imm = 1 with a repeat prefix. */
 export function ins(cpu: CpuCore, a: number, b: number, _c: number, imm: number): void {
-  if (imm && countIsZero(cpu, b)) return
   const port = cpu.s.reg16(2)
+  // Permission is checked whatever the count (as recorded from hardware).
   checkPortAccess(cpu, port, a)
+  if (imm && countIsZero(cpu, b)) return
   const offset = indexRegister(cpu, RDI, b)
   // The port is read only when the write cannot fault: reading has side effects.
   cpu.mem.probeWrite(SEG_ES, offset, a)
@@ -106,9 +107,10 @@ export function ins(cpu: CpuCore, a: number, b: number, _c: number, imm: number)
 
 /** Helper OUTS: a = size, b = address size, c = segment, imm = 1 with a repeat prefix. */
 export function outs(cpu: CpuCore, a: number, b: number, c: number, imm: number): void {
-  if (imm && countIsZero(cpu, b)) return
   const port = cpu.s.reg16(2)
+  // Permission is checked whatever the count (as recorded from hardware).
   checkPortAccess(cpu, port, a)
+  if (imm && countIsZero(cpu, b)) return
   const offset = indexRegister(cpu, RSI, b)
   const value =
     a === 1 ? cpu.mem.read8(c, offset) : a === 2 ? cpu.mem.read16(c, offset) : cpu.mem.read32(c, offset) >>> 0

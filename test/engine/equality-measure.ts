@@ -71,7 +71,9 @@ export function measure(rounds: number, firstSeed = 1, progress?: (round: number
     let behind = 0
     for (const [column, mode] of MODES.entries()) {
       const seed = firstSeed + round
-      const weight = (row: Row): number => (coverage.rows[row.index * MODES.length + column]! < WANTED ? 4 : 1)
+      // Every other round draws only what is behind.
+      const done = round % 2
+      const weight = (row: Row): number => (coverage.rows[row.index * MODES.length + column]! < WANTED ? 2 : done)
       if (round > 20 && missingRows(coverage, column).length === 0 && missingVectors(coverage).length === 0) continue
       behind++
       const random = new Random(seed)

@@ -26,10 +26,12 @@ export const TSS = 0x4000
 const TSS_B = 0x6800
 const TSS_16 = 0x6c00
 const TSS_DF = 0x6e00
-const HANDLERS = 0x8000
+export const HANDLERS = 0x8000
+export const HANDLERS_END = 0x9000
 /** Bytes between two handlers. */
 const HANDLER_SIZE = 0x40
 export const CODE = 0x10000
+export const CODE_END = 0x15000
 /** Where the first slot begins; slots are {@link SLOT} bytes, and one in 128 crosses a page. */
 export const SLOT_START = 23
 export const SLOT = 32

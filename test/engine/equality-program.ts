@@ -4,7 +4,7 @@ import { type CpuModel, MODELS } from '../../src/cpu/index.js'
 import type { Row } from '../../src/isa/table.js'
 import type { EqualityBoard } from './equality-board.js'
 import { Generator, rowFits, rowsOf } from './equality-generator.js'
-import { type ModeName, prepare } from './equality-modes.js'
+import { CODE, CODE_END, HANDLERS, HANDLERS_END, type ModeName, prepare } from './equality-modes.js'
 import { Random } from './equality-random.js'
 import type { Program, Stretch } from './lockstep.js'
 
@@ -15,6 +15,7 @@ export function dealer(model: CpuModel, bits: number, random: Random, weight: (r
   return () => {
     if (deck.length === 0) {
       deck = rows.flatMap((row) => new Array<Row>(weight(row)).fill(row))
+      if (deck.length === 0) deck = [...rows]
       for (let n = deck.length - 1; n > 0; n--) {
         const k = random.below(n + 1)
         const t = deck[n]!
@@ -55,11 +56,18 @@ function outside(random: Random): ((board: EqualityBoard) => void) | undefined {
   }
 }
 
+/** In the code area or a handler. */
+function contains(board: EqualityBoard): boolean {
+  const { s } = board.cpu
+  const linear = s.longMode && s.segAttr(1) & 0x2000 ? s.rip : s.segBase(1) + s.rip
+  return (linear >= HANDLERS && linear < HANDLERS_END) || (linear >= CODE && linear < CODE_END)
+}
+
 export interface RandomProgramOptions {
   readonly model?: CpuModel
   /** Rows to draw from; default all of the mode, evenly. */
   readonly nextRow?: (bits: number) => () => Row
-  /** Instructions at most. Default 900. */
+  /** Instructions at most. Default 600. */
   readonly length?: number
 }
 
@@ -76,9 +84,9 @@ export function randomProgram(mode: ModeName, seed: number, options: RandomProgr
     model,
   )
   const stretches: Stretch[] = []
-  let left = options.length ?? 900
+  let left = options.length ?? 600
   while (left > 0) {
-    const instructions = Math.min(left, random.pick([1, 7, 60, 150, 300]))
+    const instructions = Math.min(left, random.pick([1, 7, 30, 60, 100, 200]))
     const before = outside(random)
     stretches.push({
       instructions,
@@ -88,5 +96,5 @@ export function randomProgram(mode: ModeName, seed: number, options: RandomProgr
     })
     left -= instructions
   }
-  return { name: `${mode}, ${model.name}, seed ${seed}`, model, image: prepared.image, start: prepared.start, stretches }
+  return { name: `${mode}, ${model.name}, seed ${seed}`, model, image: prepared.image, start: prepared.start, contains, stretches }
 }

@@ -168,6 +168,8 @@ export interface Program {
   readonly image: Uint8Array
   /** Sets the registers of a board that was just reset. Must depend on nothing but the program. */
   start(board: EqualityBoard): void
+  /** Whether the processor is where the program's code is. A program that strays for long is given up. */
+  contains?(board: EqualityBoard): boolean
   /** Instructions between two comparisons; each engine cuts them in its own way. */
   readonly stretches: readonly Stretch[]
 }
@@ -214,6 +216,7 @@ function runPair(program: Program, pair: [EqualityBoard, EqualityBoard], limit: 
   }
   const start = a.cpu.instructions
   let left = limit
+  let lost = 0
   for (let n = 0; n < program.stretches.length && left > 0; n++) {
     const stretch = program.stretches[n]!
     for (const board of pair) stretch.before?.(board)
@@ -222,6 +225,9 @@ function runPair(program: Program, pair: [EqualityBoard, EqualityBoard], limit: 
     left -= stretch.instructions
     if (stop !== other || !same(a, b)) return { ran: a.cpu.instructions - start, failed: n }
     if (stop === 'shutdown' || (stop === 'halted' && a.cpu.halted)) break
+    // Far from its code a program finds little more than zeros.
+    lost = program.contains?.(a) === false ? lost + 1 : 0
+    if (lost === 2) break
   }
   return { ran: a.cpu.instructions - start, failed: -1 }
 }

@@ -43,12 +43,6 @@ export function vendorDifference(form: Form, c: OracleCase, want: OracleResult, 
     case 'arpl':
       // The recording processor reads first and writes only what changes.
       return vector !== NO_VECTOR ? (same ? ADDRESS : OUTCOME) : NOTHING
-    case 'ins':
-    case 'outs':
-      // With a count of zero, the recording processor checks the I/O permission all the same; SDM Vol. 2, "REP", does not start an iteration.
-      return form.repeat !== 0 && !faulted !== (vector === NO_VECTOR) && (c.reg[1]! & 0xffffn) === 0n
-        ? OUTCOME
-        : NOTHING
     case 'call':
       // SDM Vol. 2, "CALL", checks the target before it pushes; the recording processor pushes first.
       return bothFault && vector === 13 ? (same ? MEMORY : OUTCOME) : NOTHING
