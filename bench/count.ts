@@ -32,15 +32,9 @@ function qemuCounts(): number[] | undefined {
     writeFileSync(kernel, image)
     spawnSync(
       'timeout',
-      ['60', 'qemu-system-i386', '-m', '64', '-display', 'none', '-singlestep', '-d', 'exec,nochain', '-D', log].concat([
-        '-dfilter',
-        `0x100000+0x${image.length.toString(16)}`,
-        '-kernel',
-        kernel,
-        '-serial',
-        'null',
-        '-no-reboot',
-      ]),
+      ['60', 'qemu-system-i386', '-m', '64', '-display', 'none', '-singlestep', '-d', 'exec,nochain', '-D', log].concat(
+        ['-dfilter', `0x100000+0x${image.length.toString(16)}`, '-kernel', kernel, '-serial', 'null', '-no-reboot'],
+      ),
       { timeout: 90_000 },
     )
     const counts: number[] = []

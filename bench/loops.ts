@@ -159,12 +159,12 @@ export function makeLoops(scale = 1): readonly Loop[] {
   const fibRounds = Math.ceil(20 / scale)
   const calls = Math.ceil(600_000 / scale)
   const copies = Math.ceil(2000 / scale)
-  const pages = Math.ceil(6 * MILLION / scale)
+  const pages = Math.ceil((6 * MILLION) / scale)
   return [
     rounds(
       'integer',
       'arithmetic, logic, shifts, multiplication and comparisons in registers',
-      Math.ceil(6 * MILLION / scale),
+      Math.ceil((6 * MILLION) / scale),
       16,
       `  add eax, ecx
   lea ebx, [eax+eax*4+17]
@@ -186,7 +186,7 @@ export function makeLoops(scale = 1): readonly Loop[] {
     rounds(
       'memory',
       'loads, stores and read-modify-writes over 256 KiB',
-      Math.ceil(8 * MILLION / scale),
+      Math.ceil((8 * MILLION) / scale),
       10,
       `  mov eax, [0x400000+esi*4]
   add eax, ecx
@@ -298,11 +298,13 @@ const MARKS = 'abcdefgh'
 /** The Multiboot image with every loop in turn; it ends by HLT with interrupts off after the mark `.`. */
 export function benchImage(loops: readonly Loop[] = LOOPS): Uint8Array {
   const mark = (letter: string): string => `  mov dx, 0x3f8\n  mov al, '${letter}'\n  out dx, al\n`
-  const body = loops.map((loop, n) => {
-    const letter = MARKS[n]!
-    return `loop_${n}:\n${mark(letter)}  xor eax, eax\n  xor ebx, ebx\n  xor edx, edx\n  xor esi, esi\n  xor ebp, ebp
+  const body = loops
+    .map((loop, n) => {
+      const letter = MARKS[n]!
+      return `loop_${n}:\n${mark(letter)}  xor eax, eax\n  xor ebx, ebx\n  xor edx, edx\n  xor esi, esi\n  xor ebp, ebp
 ${loop.source}${mark(letter)}`
-  }).join('\n')
+    })
+    .join('\n')
   return assemble(
     `
 bits 32

@@ -128,7 +128,12 @@ const show = (loop: (typeof LOOPS)[number], n: number): void =>
     (theirs[n]! / table[0]![n]!).toFixed(2),
   ])
 for (const { loop, n } of counted) show(loop, n)
-row(['**geometric mean**', '', ...geometric.map((value) => value.toFixed(1)), (geometric.at(-1)! / geometric[0]!).toFixed(2)])
+row([
+  '**geometric mean**',
+  '',
+  ...geometric.map((value) => value.toFixed(1)),
+  (geometric.at(-1)! / geometric[0]!).toFixed(2),
+])
 LOOPS.forEach((loop, n) => {
   if (loop.extra) show(loop, n)
 })

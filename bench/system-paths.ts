@@ -1,5 +1,5 @@
 /**
- * What the paths beside the fast ones cost: nanoseconds of processor time per round of a small endless loop around one system instruction (or a pair),
+ * What the paths beside the fast ones cost: nanoseconds of processor time (the best of many short runs) per round of a small endless loop around one system instruction (or a pair),
  * on the threaded engine. `npx tsx bench/system-paths.ts [path]`
  */
 
@@ -154,13 +154,19 @@ user:
 }
 
 const only = process.argv[2]
-const INSTRUCTIONS = 1_000_000
+const INSTRUCTIONS = 50_000
 for (const [name, [bits, setup, body, length]] of Object.entries(paths)) {
   if (only !== undefined && only !== name) continue
-  const { cpu } = makeMachine('threaded', bits, assembled(bits, `${setup}\nagain:\n${body}\njmp again\n`), 0x8000, 0x400000)
-  cpu.run(INSTRUCTIONS)
+  const { cpu } = makeMachine(
+    'threaded',
+    bits,
+    assembled(bits, `${setup}\nagain:\n${body}\njmp again\n`),
+    0x8000,
+    0x400000,
+  )
+  cpu.run(10 * INSTRUCTIONS)
   let best = Number.POSITIVE_INFINITY
-  const rounds = only === undefined ? 5 : 30
+  const rounds = only === undefined ? 100 : 600
   for (let round = 0; round < rounds; round++) {
     const before = process.cpuUsage()
     cpu.run(INSTRUCTIONS)

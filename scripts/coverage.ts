@@ -3,11 +3,11 @@
 import { writeFileSync } from 'node:fs'
 import { coveragePage, measure, measureModels } from '../test/engine/equality-measure.js'
 
-const rounds = Number(process.argv[2] ?? 2000)
+const rounds = Number(process.argv[2] ?? 3000)
 const measurement = measure(rounds, 1, (round) => {
   if (round % 50 === 49) console.error(`round ${round + 1}`)
 })
-const page = coveragePage({ ...measurement, models: measureModels(100) })
+const page = coveragePage({ ...measurement, models: measureModels(60) })
 writeFileSync(new URL('../docs/coverage.md', import.meta.url), page)
 for (const line of [...measurement.missing, ...measurement.missingVectors]) console.error(`below target: ${line}`)
 console.error(`${measurement.programs} programs, ${measurement.instructions} instructions`)

@@ -234,6 +234,9 @@ function parseTimeout(text: string): number {
   return seconds * 1000
 }
 
+/** What a timer of the host can hold: some 24 days. Longer limits are none. */
+const LONGEST_TIMER = 0x7fffffff
+
 /** A run as its flags describe it, everything checked that can be before it starts. */
 interface Plan {
   readonly options: PcOptions
@@ -272,6 +275,7 @@ function plan(flags: Flags): Plan {
 interface Ending {
   readonly result: RunResult
   readonly satisfied: boolean
+  readonly interrupted: boolean
   readonly failure: string | undefined
 }
 
@@ -281,25 +285,28 @@ async function runToEnd(pc: Pc, flags: Flags, plan: Plan, outputs: readonly Outp
   const satisfied = (): boolean =>
     (flags.until !== undefined && shows(flags.until)) || (flags['no-reboot'] === true && pc.resets > 0)
   const failure = (): string | undefined => outputs.find((output) => output.failure !== undefined)?.failure
-  const interrupt = new AbortController()
-  const onSignal = (): void => interrupt.abort()
+  const stop = new AbortController()
+  let interrupted = false
+  const onSignal = (): void => {
+    interrupted = true
+    stop.abort()
+  }
   process.once('SIGINT', onSignal)
-  const started = Date.now()
-  let timedOut = false
+  const timer = plan.timeoutMs <= LONGEST_TIMER ? setTimeout(() => stop.abort(), plan.timeoutMs) : undefined
   try {
     typist.advance()
     const result = await pc.run({
-      signal: interrupt.signal,
+      signal: stop.signal,
       until: () => {
         typist.advance()
-        timedOut = Date.now() - started > plan.timeoutMs
-        return timedOut || failure() !== undefined || satisfied()
+        return failure() !== undefined || satisfied()
       },
     })
     for (const output of outputs) output.flush()
-    return { result, satisfied: satisfied(), failure: failure() }
+    return { result, satisfied: satisfied(), interrupted, failure: failure() }
   } finally {
     process.removeListener('SIGINT', onSignal)
+    clearTimeout(timer)
     for (const output of outputs) output.close()
     for (const disk of [...(plan.options.drives ?? []), plan.options.floppy]) disk?.flush()
   }
@@ -353,10 +360,11 @@ function status(ending: Ending): number {
     case 'idle':
       console.error('virtkit: the guest halted for good (HLT, and nothing is left that could wake it)')
       return EXIT_HALTED
-    case 'aborted':
-      console.error('virtkit: interrupted')
-      return EXIT_INTERRUPTED
     default:
+      if (ending.interrupted) {
+        console.error('virtkit: interrupted')
+        return EXIT_INTERRUPTED
+      }
       console.error('virtkit: the time limit has passed')
       return EXIT_TIMEOUT
   }

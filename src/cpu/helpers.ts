@@ -39,7 +39,7 @@ import {
   wait,
   wbinvd,
 } from './miscellany.js'
-import { rdmsr, rdpid, rdpmc, rdtsc, rdtscp, wrmsr } from './msr.js'
+import { rdmsr, rdpid, rdpkru, rdpmc, rdtsc, rdtscp, wrmsr, wrpkru } from './msr.js'
 import { ins, outs, portIn, portOut } from './port-io.js'
 import {
   arpl,
@@ -144,6 +144,8 @@ export const HELPER = {
   sysret: 75,
   coprocessorEscape: 76,
   count8086: 77,
+  rdpkru: 78,
+  wrpkru: 79,
 } as const
 
 const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
@@ -225,6 +227,8 @@ const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
   sysret,
   coprocessorEscape,
   count8086,
+  rdpkru,
+  wrpkru,
 }
 
 /** `HELPERS[HELPER.x]` is helper x. */

@@ -65,6 +65,8 @@ export const OFF_CR2 = 0x330
 export const OFF_CR3 = 0x338
 /** u32: task-priority bits 3–0. */
 export const OFF_CR8 = 0x340
+/** u8 by segment register: base 0, limit 4 GiB, present, expand-up, and (ES SS DS FS GS) writable data. */
+export const OFF_FLAT = 0x348
 /** DR0–DR7, 8 bytes each. */
 export const OFF_DR = 0x360
 
@@ -101,6 +103,18 @@ export const TLB_TAGGED = 60
 
 export const OFF_DTLB = 0x10000
 export const OFF_ITLB: number = OFF_DTLB + DTLB_ENTRIES * TLB_ENTRY_SIZE
+/**
+ * Data segments that were loaded from the GDT, by selector: what a load of that selector at that privilege from these descriptor bytes gives,
+ * which depends on nothing else. Each entry starts like a segment cache; the rest follows.
+ */
+export const OFF_SEGMENT_MEMO = 0x3f000
+export const SEGMENT_MEMO_ENTRIES = 64
+/** i64: the descriptor. */
+export const MEMO_RAW = 0x28
+/** u32: selector, CPL from bit 16 on, bit 31 set. 0 = empty. */
+export const MEMO_KEY = 0x30
+/** u32: the value for {@link OFF_FLAT}. */
+export const MEMO_FLAT = 0x34
 /** Free for the engine that runs (jump caches). */
 export const OFF_ENGINE: number = OFF_ITLB + ITLB_ENTRIES * TLB_ENTRY_SIZE
 

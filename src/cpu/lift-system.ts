@@ -261,6 +261,8 @@ export const LIFT_SYSTEM: Readonly<Record<string, Lift>> = {
   rdtscp: plain(HELPER.rdtscp, false),
   rdpmc: plain(HELPER.rdpmc, false),
   rdpid: toRegister(HELPER.rdpid),
+  rdpkru: plain(HELPER.rdpkru, false),
+  wrpkru: plain(HELPER.wrpkru, true),
   cpuid: plain(HELPER.cpuid, false),
   rsm: plain(HELPER.rsm, true),
 

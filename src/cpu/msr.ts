@@ -4,9 +4,9 @@
  */
 
 import { SEG_FS, SEG_GS } from '../isa/instruction.js'
-import { CR0_PG, CR4_PCE, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE } from '../mmu/index.js'
+import { CR0_PG, CR4_PCE, CR4_PKE, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
-import { raiseGp } from './exceptions.js'
+import { raiseGp, raiseUd } from './exceptions.js'
 import { OFF_SEG, SEG_BASE, SEG_STRIDE } from './layout.js'
 import type { Feature } from './models.js'
 import { requireCpl0, setSlot } from './system-common.js'
@@ -347,4 +347,25 @@ export function rdpmc(cpu: CpuCore): void {
   const index = cpu.s.reg32(1)
   if (index > 1) raiseGp(0)
   setEdxEax(cpu, (cpu.msr.get(MSR_PMC0 + index) ?? 0n) & 0xff_ffff_ffffn)
+}
+
+/** What RDPKRU and WRPKRU check first: #UD unless CR4.PKE is set, #GP(0) unless ECX is 0. */
+function checkPkru(cpu: CpuCore): void {
+  if ((cpu.s.cr4 & CR4_PKE) === 0) raiseUd()
+  if (cpu.s.reg32(1) !== 0) raiseGp(0)
+}
+
+/** Helper RDPKRU. */
+export function rdpkru(cpu: CpuCore): void {
+  checkPkru(cpu)
+  cpu.s.setReg32(0, cpu.s.pkru)
+  cpu.s.setReg32(2, 0)
+}
+
+/** Helper WRPKRU. Takes effect on the next access without any flush. */
+export function wrpkru(cpu: CpuCore): void {
+  checkPkru(cpu)
+  if (cpu.s.reg32(2) !== 0) raiseGp(0)
+  cpu.s.pkru = cpu.s.reg32(0)
+  cpu.mem.configurePaging()
 }

@@ -70,6 +70,7 @@ export function loadSegment(cpu: CpuCore, seg: number, selector: number): void {
   raiseIf(seg === SEG_SS ? checkStackLoad(selector, d.attr, cpu.cpl) : checkDataLoad(selector, d.attr, cpu.cpl))
   markAccessed(cpu, d)
   loadCache(cpu, seg, selector, d)
+  if (seg !== SEG_SS && (selector & 4) === 0) s.rememberSegment(seg, cpu.cpl, d.lo, d.hi)
 }
 
 /** Helper MOV Sreg: a = segment register, b = slot of the selector. */

@@ -8,6 +8,9 @@ import { SEG_CS } from '../isa/instruction.js'
 import { AUX_CF, arithmeticFlags, auxForFlags, FLAGS_ARITHMETIC, resultForFlags } from './flags.js'
 import {
   CPU_BLOCK_SIZE,
+  MEMO_FLAT,
+  MEMO_KEY,
+  MEMO_RAW,
   OFF_CR0,
   OFF_CR2,
   OFF_CR3,
@@ -18,6 +21,7 @@ import {
   OFF_FLAG_AUX,
   OFF_FLAG_RESULT,
   OFF_FLAGS_REST,
+  OFF_FLAT,
   OFF_GDTR,
   OFF_IDTR,
   OFF_MODE,
@@ -25,6 +29,7 @@ import {
   OFF_REMAINING,
   OFF_RIP,
   OFF_SEG,
+  OFF_SEGMENT_MEMO,
   OFF_TAG_SELECT,
   SEG_ATTR,
   SEG_BASE,
@@ -34,6 +39,7 @@ import {
   SEG_STRIDE,
   SEG_UNUSABLE,
   SEG_WRITE_LIMIT,
+  SEGMENT_MEMO_ENTRIES,
 } from './layout.js'
 
 const TWO32 = 4294967296
@@ -49,7 +55,7 @@ export class CpuState {
   readonly f64: Float64Array
   readonly big: BigUint64Array
   /** By segment register: base 0, limit 4 GiB, present, expand-up, and (ES SS DS FS GS) writable data. */
-  readonly flat: Uint8Array = new Uint8Array(8)
+  readonly flat: Uint8Array
   private readonly word: number
 
   /** `base` must be a multiple of 64 and leave room for {@link CPU_BLOCK_SIZE} bytes. */
@@ -61,6 +67,7 @@ export class CpuState {
     this.u16 = new Uint16Array(buffer, 0, words * 4)
     this.f64 = new Float64Array(buffer, 0, words)
     this.big = new BigUint64Array(buffer, 0, words)
+    this.flat = new Uint8Array(buffer, base + OFF_FLAT, 8)
     this.word = base >> 2
     if (base + CPU_BLOCK_SIZE > buffer.byteLength) throw new RangeError('the CPU block does not fit the buffer')
   }
@@ -226,6 +233,19 @@ export class CpuState {
     i32[at + (SEG_WRITE_LIMIT >> 2)] = writable ? low : -1
     i32[at + (SEG_WRITE_LIMIT >> 2) + 1] = writable ? 0 : -1
     this.flat[seg] = base === 0 && low === -1 && (seg === SEG_CS || writable) ? 1 : 0
+  }
+
+  /** Notes that `seg` was loaded, all checks passed, at privilege `cpl` from the GDT's descriptor `hi:lo`. See {@link OFF_SEGMENT_MEMO}. */
+  rememberSegment(seg: number, cpl: number, lo: number, hi: number): void {
+    const { i32 } = this
+    const from = this.word + ((OFF_SEG + seg * SEG_STRIDE) >> 2)
+    const selector = i32[from + (SEG_SELECTOR >> 2)]!
+    const to = this.word + ((OFF_SEGMENT_MEMO + ((selector >> 3) & (SEGMENT_MEMO_ENTRIES - 1)) * SEG_STRIDE) >> 2)
+    for (let n = 0; n < MEMO_RAW >> 2; n++) i32[to + n] = i32[from + n]!
+    i32[to + (MEMO_RAW >> 2)] = lo
+    i32[to + (MEMO_RAW >> 2) + 1] = hi
+    i32[to + (MEMO_KEY >> 2)] = selector | (cpl << 16) | (1 << 31)
+    i32[to + (MEMO_FLAT >> 2)] = this.flat[seg]!
   }
 
   // --- control registers ----------------------------------------------------------------------------------------

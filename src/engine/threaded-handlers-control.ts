@@ -218,21 +218,19 @@ function defineSpecial(registry: HandlerRegistry): void {
     },
     false,
   )
-  registry.define(
-    UOP.HELPER,
-    0,
-    0,
-    'HELPER',
-    (g) => [
-      i64.store(base, i64.add(rip, i64.load16U(pc, g.at + UOP_IP)), OFF_RIP),
-      i32.store(base, i32.add(remaining, i32.load8U(pc, g.at + UOP_INDEX)), OFF_REMAINING),
-      ifElse(call(g.dispatch.helper, i32.add(pc, i32.const(g.at))), ret(i32.const(EXIT_STOP))),
-      setLocal(RIP, i64.load(base, OFF_RIP)),
-      setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
-      g.dispatch.tail('jump'),
-    ],
-    true,
-  )
+  registry.define(UOP.HELPER, 0, 0, 'HELPER', helperBody, true)
+}
+
+/** The instruction is the helper's; then on to wherever RIP is. */
+export function helperBody(g: HandlerBuilder): Code {
+  return [
+    i64.store(base, i64.add(rip, i64.load16U(pc, g.at + UOP_IP)), OFF_RIP),
+    i32.store(base, i32.add(remaining, i32.load8U(pc, g.at + UOP_INDEX)), OFF_REMAINING),
+    ifElse(call(g.dispatch.helper, i32.add(pc, i32.const(g.at))), ret(i32.const(EXIT_STOP))),
+    setLocal(RIP, i64.load(base, OFF_RIP)),
+    setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
+    g.dispatch.tail('jump'),
+  ]
 }
 
 /** Sources of a fused compare: name of the record before the branch. */

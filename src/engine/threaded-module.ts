@@ -25,6 +25,7 @@ import { defineInteger } from './threaded-handlers-integer.js'
 import { defineMemory } from './threaded-handlers-memory.js'
 import { defineMultiplication } from './threaded-handlers-multiply.js'
 import { defineStrings } from './threaded-handlers-string.js'
+import { defineSystem } from './threaded-handlers-system.js'
 import { HandlerRegistry } from './threaded-registry.js'
 import {
   block,
@@ -85,6 +86,7 @@ export function makeRegistry(): HandlerRegistry {
   defineMemory(registry)
   defineControl(registry)
   defineStrings(registry)
+  defineSystem(registry)
   defineFusions(registry)
   return registry
 }

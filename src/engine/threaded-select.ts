@@ -12,6 +12,7 @@ import {
   EXT_SEG_MASK,
   EXT_SEG_SHIFT,
   UOP,
+  UOP_A,
   UOP_B,
   UOP_C,
   UOP_EXT,
@@ -29,6 +30,7 @@ import { LINK_NEXT, LINK_STRING, LINK_TAKEN, loopVariant, TARGETS, type Target }
 import { NO_FLAGS, WITH_FLAGS } from './threaded-handlers-integer.js'
 import { FOR_WRITE, STACKS } from './threaded-handlers-memory.js'
 import { stringVariant } from './threaded-handlers-string.js'
+import { helperVariant } from './threaded-handlers-system.js'
 import { HANDLER_BAIL, HANDLER_NOP, type HandlerRegistry } from './threaded-registry.js'
 
 /** What a record does to the arithmetic flags. */
@@ -258,7 +260,11 @@ export class HandlerSelector {
       case UOP.HELPER:
         // What follows it in its instruction would not run.
         if (!last) return HANDLER_BAIL
-        return registry.find(kind, 0, 0)
+        return registry.find(
+          kind,
+          0,
+          helperVariant(ext, this.u16[(record + UOP_A) >> 1]!, this.u16[(record + UOP_B) >> 1]!, mode),
+        )
       case UOP.SETCC:
       case UOP.CMOV:
         return registry.find(kind, width, ext & 15)

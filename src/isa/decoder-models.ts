@@ -52,6 +52,7 @@ export const CPU_FEATURES = [
   'lzcnt',
   'bmi1',
   'smap',
+  'pku',
   'fsgsbase',
   'invpcid',
   'cet',

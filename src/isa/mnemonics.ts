@@ -43,14 +43,14 @@ export const MNEMONICS = [
   'pshuflw', 'pshufw', 'psignb', 'psignd', 'psignw', 'pslld', 'pslldq', 'psllq', 'psllw', 'psrad', 'psraw', 'psrld',
   'psrldq', 'psrlq', 'psrlw', 'psubb', 'psubd', 'psubq', 'psubsb', 'psubsw', 'psubusb', 'psubusw', 'psubw', 'ptest',
   'punpckhbw', 'punpckhdq', 'punpckhqdq', 'punpckhwd', 'punpcklbw', 'punpckldq', 'punpcklqdq', 'punpcklwd', 'push',
-  'pusha', 'pushf', 'pxor', 'rcl', 'rcpps', 'rcpss', 'rcr', 'rdfsbase', 'rdgsbase', 'rdmsr', 'rdpid', 'rdpmc',
+  'pusha', 'pushf', 'pxor', 'rcl', 'rcpps', 'rcpss', 'rcr', 'rdfsbase', 'rdgsbase', 'rdmsr', 'rdpid', 'rdpkru', 'rdpmc',
   'rdrand', 'rdseed', 'rdtsc', 'rdtscp', 'ret', 'retf', 'rol', 'ror', 'roundpd', 'roundps', 'roundsd', 'roundss',
   'rsm', 'rsqrtps', 'rsqrtss', 'sahf', 'salc', 'sar', 'sbb', 'scas', 'set', 'sfence', 'sgdt', 'shl', 'shld', 'shr',
   'shrd', 'shufpd', 'shufps', 'sidt', 'sldt', 'smsw', 'sqrtpd', 'sqrtps', 'sqrtsd', 'sqrtss', 'stac', 'stc', 'std',
   'sti', 'stmxcsr', 'stos', 'str', 'sub', 'subpd', 'subps', 'subsd', 'subss', 'swapgs', 'syscall', 'sysenter',
   'sysexit', 'sysret', 'test', 'tzcnt', 'ucomisd', 'ucomiss', 'ud0', 'ud1', 'ud2', 'unpckhpd', 'unpckhps', 'unpcklpd',
   'unpcklps', 'verr', 'verw', 'vmcall', 'vmclear', 'vmfunc', 'vmlaunch', 'vmptrld', 'vmptrst', 'vmread', 'vmresume',
-  'vmwrite', 'vmxoff', 'vmxon', 'wait', 'wbinvd', 'wrfsbase', 'wrgsbase', 'wrmsr', 'xadd', 'xchg', 'xgetbv', 'xlat',
+  'vmwrite', 'vmxoff', 'vmxon', 'wait', 'wbinvd', 'wrfsbase', 'wrgsbase', 'wrmsr', 'wrpkru', 'xadd', 'xchg', 'xgetbv', 'xlat',
   'xor', 'xorpd', 'xorps', 'xrstor', 'xsave', 'xsetbv',
 ] as const
 

@@ -28,8 +28,12 @@ export type EngineName = 'reference' | 'threaded'
 const MIB = 0x100000
 /** Micro-op store of the threaded engine, in bytes. */
 const STORE_SIZE: number = 16 * MIB
-/** Instructions per turn of the asynchronous `run`: between turns the host breathes. */
+/** How often `run` asks `until`, in instructions: the same on every engine, so that what the host does then is deterministic. */
 const TURN = 2_000_000
+/** Instructions between two breaths of the host: the reference engine is slower. */
+const SLICE = { threaded: 2_000_000, reference: 100_000 } as const
+/** What a reset takes from a run's budget: a guest that resets for ever must not hold the host. */
+const RESET_COST = 50_000
 /** What a jump over halted time takes from a run's budget, so that a guest that sleeps for ever still ends it. */
 const IDLE_COST = 50
 
@@ -76,11 +80,11 @@ export interface RunResult {
 
 /** Limits of {@link Pc.run}. */
 export interface RunOptions {
-  /** Ends the run at the next instruction boundary between turns, with reason `aborted`. */
+  /** Ends the run within milliseconds, with reason `aborted`. */
   readonly signal?: AbortSignal
-  /** At most this many instructions; sleeping takes a few as well, see {@link Pc.runSync}. Default: no limit. */
+  /** At most this many instructions; sleeping and resets count as well, see {@link Pc.runSync}. Default: no limit. */
   readonly instructions?: number
-  /** Called between turns; returning true ends the run with reason `budget`. */
+  /** Called every two million instructions; returning true ends the run with reason `budget`. */
   readonly until?: () => boolean
 }
 
@@ -94,16 +98,22 @@ interface GlobalWithImmediate {
   setImmediate?: (callback: () => void) => unknown
 }
 
-/** Lets the host's event loop run once. */
+/** Lets the host's event loop run once. Browsers slow timers down, but not messages. */
 function breathe(): Promise<void> {
   const immediate = (globalThis as GlobalWithImmediate).setImmediate
   return new Promise((resolve) => {
     if (immediate) immediate(() => resolve())
-    else setTimeout(resolve, 0)
+    else {
+      const { port1, port2 } = new MessageChannel()
+      port1.onmessage = () => {
+        port1.close()
+        resolve()
+      }
+      port2.postMessage(null)
+    }
   })
 }
 
-/** A PC with processor, memory and devices. Guest faults never throw; misuse throws a `VirtkitError`. */
 export class Pc {
   readonly cpu: Cpu
   readonly board: Board
@@ -121,6 +131,7 @@ export class Pc {
   /** Resets so far. */
   resets = 0
   private readonly onTripleFault: 'stop' | 'reset'
+  private readonly engineName: EngineName
   private ending: { reason: StopReason; status?: number } | undefined
   private resetRequested = false
   private deadline = Number.POSITIVE_INFINITY
@@ -155,6 +166,7 @@ export class Pc {
     this.serial = new SerialPort((bytes) => this.board.uart.receive(bytes))
     this.firmwareLog = new SerialPort()
     this.debugPort = new SerialPort()
+    this.engineName = engine
     this.onTripleFault = options.onTripleFault ?? 'stop'
     this.clock = new VirtualClock({
       nsPerInstruction: options.nsPerInstruction ?? 10,
@@ -273,7 +285,7 @@ export class Pc {
 
   /**
    * Runs at most `budget` instructions without giving the host a turn. Returns why it ended; `budget` when they were used up. While the
-   * processor is halted, time jumps to the next event; each jump takes the place of a few instructions in the budget. Throws `device-failed`
+   * processor is halted, time jumps to the next event; each jump takes the place of a few instructions in the budget, a reset that of many. Throws `device-failed`
    * when a device throws: the CPU then stands before the instruction that met it, and the machine can be run on.
    */
   runSync(budget: number): RunResult {
@@ -310,6 +322,7 @@ export class Pc {
       clock.runDue()
       if (this.resetRequested) {
         this.resetRequested = false
+        this.spent += RESET_COST
         this.reset()
       }
       if (this.ending !== undefined) {
@@ -324,7 +337,7 @@ export class Pc {
       this.deadline = Number.POSITIVE_INFINITY
       if (stop === 'shutdown') {
         if (this.onTripleFault === 'stop') return { reason: 'triple-fault' }
-        this.spent++
+        this.spent += RESET_COST
         this.reset()
       } else if (stop === 'halted' && this.ending === undefined && !this.resetRequested) {
         const next = clock.nextDeadline
@@ -349,14 +362,20 @@ export class Pc {
       let left = options.instructions ?? Number.POSITIVE_INFINITY
       if (!(left > 0)) throw new VirtkitError('bad-argument', 'a run needs a positive number of instructions')
       let total = 0
+      let untilNext = TURN
+      const slice = SLICE[this.engineName]
       for (;;) {
         if (options.signal?.aborted) return { reason: 'aborted', instructions: total }
         if (!(left > 0)) return { reason: 'budget', instructions: total }
-        const result = this.turn(Math.min(left, TURN))
+        const result = this.turn(Math.min(left, untilNext, slice))
         total += result.instructions
         left -= this.spent
+        untilNext -= this.spent
         if (result.reason !== 'budget') return { ...result, instructions: total }
-        if (options.until?.()) return { reason: 'budget', instructions: total }
+        if (untilNext <= 0) {
+          untilNext = TURN
+          if (options.until?.()) return { reason: 'budget', instructions: total }
+        }
         await breathe()
         this.check()
       }

@@ -57,11 +57,17 @@ describe('virtkit as a process', () => {
   })
 
   it('ends when the reader of its output goes away', async () => {
-    const guest = write('chatter.bin', kernel(`again: mov esi, text\n call print\n jmp again\n text: db 'chatter', 10, 0`))
+    const guest = write(
+      'chatter.bin',
+      kernel(`again: mov esi, text\n call print\n jmp again\n text: db 'chatter', 10, 0`),
+    )
     const { child, ended } = start('run', '--kernel', guest)
     await once(child.stdout, 'data')
     child.stdout.destroy()
     const { status, err } = await ended
-    expect({ status, err }).toEqual({ status: 4, err: 'virtkit: run: standard output cannot be written: its reader has gone\n' })
+    expect({ status, err }).toEqual({
+      status: 4,
+      err: 'virtkit: run: standard output cannot be written: its reader has gone\n',
+    })
   })
 })

@@ -1,12 +1,11 @@
 /** Counts, on a run, what was executed: rows of the instruction table and delivered vectors, by the mode the processor was in. */
 
 import type { EventMap } from '../../src/contracts/index.js'
-import { Instruction } from '../../src/isa/instruction.js'
-import { DECODE } from '../../src/isa/instruction.js'
+import { DECODE, Instruction } from '../../src/isa/instruction.js'
 import { ROWS } from '../../src/isa/table.js'
 import type { BoardObserver, EqualityBoard } from './equality-board.js'
-import { decoderFor } from './equality-generator.js'
-import { MODES, type ModeName } from './equality-modes.js'
+import { decoderFor } from './equality-rows.js'
+import { MODES, type ModeName } from './equality-tables.js'
 
 /** Index into {@link MODES} of the mode that a processor is in. */
 export function modeOf(board: EqualityBoard): number {

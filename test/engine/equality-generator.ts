@@ -1,72 +1,52 @@
 /** Random instructions from the instruction table, each row as often as any other, prepared so that most of them do something. */
 
-import type { CpuModel } from '../../src/cpu/index.js'
-import { createDecoder, type Decode } from '../../src/isa/decoder.js'
-import { CPU_LEVELS, decoderOptionsFor, hasRow } from '../../src/isa/decoder-models.js'
-import { DECODE, Instruction } from '../../src/isa/instruction.js'
-import { ROWS, type Row } from '../../src/isa/table.js'
+import type { Row } from '../../src/isa/table.js'
+import { DEVICE_PORT, MMIO_BASE } from './equality-board.js'
+import type { Random } from './equality-random.js'
+import { rowFits } from './equality-rows.js'
 import {
   AREA,
   CODE,
   DATA,
   FAR_STRIDE,
   PAGE_TABLE,
-  selectorsFor,
   SLOT,
   SLOTS,
   STACK0,
   STACK3,
   type Surroundings,
+  selectorsFor,
   VECTOR_CALL,
-} from './equality-modes.js'
-import { DEVICE_PORT, MMIO_BASE } from './equality-board.js'
-import type { Random } from './equality-random.js'
+} from './equality-tables.js'
 
 /** Ports that are worth a try. */
-const PORTS = [DEVICE_PORT, DEVICE_PORT + 4, DEVICE_PORT + 12, DEVICE_PORT + 13, DEVICE_PORT + 14, DEVICE_PORT + 15, 0x20, 0x21, 0x40, 0x43, 0xa0, 0x80, 0x1000]
-const MSRS = [0x10, 0x1b, 0x174, 0x175, 0x176, 0x1a0, 0x277, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0xc1, 0x186, 0x2ff, 0x200, 0x12345]
+const PORTS = [
+  DEVICE_PORT,
+  DEVICE_PORT + 4,
+  DEVICE_PORT + 12,
+  DEVICE_PORT + 13,
+  DEVICE_PORT + 14,
+  DEVICE_PORT + 15,
+  0x20,
+  0x21,
+  0x40,
+  0x43,
+  0xa0,
+  0x80,
+  0x1000,
+]
+const MSRS = [
+  0x10, 0x1b, 0x174, 0x175, 0x176, 0x1a0, 0x277, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000084, 0xc0000100, 0xc0000101,
+  0xc0000102, 0xc0000103, 0xc1, 0x186, 0x2ff, 0x200, 0x12345,
+]
 const CR3_VALUES = [0, 8, 0x18]
 const AL_AX = 0
-
-const decoders = new Map<CpuModel, Decode>()
-const rowLists = new Map<CpuModel, readonly Row[]>()
-
-function levelOf(model: CpuModel): (typeof CPU_LEVELS)[number] {
-  return [...CPU_LEVELS].reverse().find((name) => (model.features as ReadonlySet<string>).has(name)) ?? '8086'
-}
-
-export function decoderFor(model: CpuModel): Decode {
-  let decode = decoders.get(model)
-  if (!decode) {
-    decode = createDecoder(decoderOptionsFor(levelOf(model), model.features))
-    decoders.set(model, decode)
-  }
-  return decode
-}
-
-/** The rows that a model has. */
-export function rowsOf(model: CpuModel): readonly Row[] {
-  let rows = rowLists.get(model)
-  if (!rows) {
-    rows = ROWS.filter((row) => row.index > 0 && hasRow(row, levelOf(model), model.features))
-    rowLists.set(model, rows)
-  }
-  return rows
-}
-
-/** Whether a row exists in code of this width. */
-export function rowFits(row: Row, bits: number): boolean {
-  return bits === 64 ? !row.invalid64 : !row.only64
-}
-
-const check = new Instruction()
 
 /** Writes random code for one program. */
 export class Generator {
   private readonly around: Surroundings
   private readonly random: Random
   private readonly nextRow: () => Row
-  private readonly decode: Decode
   private out: number[] = []
   /** Offset in the segment of the slot that is being written. */
   private at = 0
@@ -81,7 +61,6 @@ export class Generator {
     this.ip = ip
     this.place = ip % CODE
     this.nextRow = nextRow
-    this.decode = decoderFor(around.model)
   }
 
   /** Fills the code area. */
@@ -92,7 +71,9 @@ export class Generator {
       const place = this.place + this.slot * SLOT
       let used = 0
       for (let tries = 0; used < SLOT - 4 && tries < 4; tries++) {
-        const bytes = this.random.chance(4) ? this.special(SLOT - used, this.at + used) : this.instruction(SLOT - used, this.at + used)
+        const bytes = this.random.chance(4)
+          ? this.special(SLOT - used, this.at + used)
+          : this.instruction(SLOT - used, this.at + used)
         if (bytes.length > SLOT - used) continue
         code.set(bytes, place + used)
         used += bytes.length
@@ -169,7 +150,12 @@ export class Generator {
     if (kind < 93 && this.around.paging !== 'off') {
       const low = DATA + random.below(0xd000)
       if (this.around.paging === 'long' && this.around.bits === 64)
-        return random.pick([-0x8000_0000_0000 + low, 0x200000 + low, 0x40000000 + low, 0x7fff_ffff_f000 + random.below(0x1010)])
+        return random.pick([
+          -0x8000_0000_0000 + low,
+          0x200000 + low,
+          0x40000000 + low,
+          0x7fff_ffff_f000 + random.below(0x1010),
+        ])
       return random.pick([0x200000, 0xc0000000]) + low
     }
     if (kind < 96) return STACK3 - random.below(0x40)
@@ -183,7 +169,8 @@ export class Generator {
   /** Where the memory operand of a row should be, as an offset in `seg`. */
   private operandOffset(row: Row, seg: number, size: number): number {
     const { random } = this
-    const area = (base: number, bytes: number, step: number): number => this.displacement(base + random.below(bytes / step) * step, seg)
+    const area = (base: number, bytes: number, step: number): number =>
+      this.displacement(base + random.below(bytes / step) * step, seg)
     if (random.chance(75)) {
       const operand = row.operands.find((o) => o.method === 'E' || o.method === 'M')
       switch (row.mnemonic) {
@@ -206,7 +193,8 @@ export class Generator {
           if (row.operands[0]?.method === 'S') return area(AREA.selectors, 0x800, 2)
           break
       }
-      if (operand?.memWidth === 'p') return area(AREA.far + (size === 2 ? 0 : size === 4 ? 1 : 2) * FAR_STRIDE, 0x100, 16)
+      if (operand?.memWidth === 'p')
+        return area(AREA.far + (size === 2 ? 0 : size === 4 ? 1 : 2) * FAR_STRIDE, 0x100, 16)
     }
     return this.displacement(this.linear(), seg)
   }
@@ -234,7 +222,7 @@ export class Generator {
     let operandOverride = free && has386 && random.chance(25)
     if (row.prefix === '66') operandOverride = true
     const addressOverride = has386 && random.chance(row.modrm || row.repeat !== '' ? 12 : 2)
-    let segment = random.chance(12) ? random.below(has386 ? 6 : 4) : -1
+    const segment = random.chance(12) ? random.below(has386 ? 6 : 4) : -1
     let rexW = bits === 64 && row.w !== 0 && (row.w === 1 || random.chance(35))
     const far = /^(retf|iret|sysret|sysexit)$/.test(row.mnemonic)
     if (far && bits === 64 && row.w !== 0) rexW = random.chance(80)
@@ -267,8 +255,6 @@ export class Generator {
     if (!memory && row.mod === 'any' && rm === 4 && random.chance(80)) rm = random.below(4)
 
     // Set registers up, then the addressing form.
-    if (segment < 0 && memory && addressSize !== 2 && mod !== 3) segment = -1
-    const lead = this.out
     let sib = -1
     let displacement = 0
     let displacementSize = 0
@@ -359,7 +345,6 @@ export class Generator {
     }
     if (row.prefix === 'F2') prefixes.push(0xf2)
     if (row.prefix === 'F3') prefixes.push(0xf3)
-    const start = lead.length
     this.u8(...prefixes)
     if (bits === 64 && (rexW || rexBits !== 0 || random.chance(10))) this.u8(0x40 | (rexW ? 8 : 0) | rexBits)
     if (row.map > 0) this.u8(0x0f)
@@ -380,8 +365,6 @@ export class Generator {
       const relative = displacement - (at + this.out.length)
       for (let n = 0; n < 4; n++) this.out[patch + n] = (relative >>> (n * 8)) & 0xff
     }
-    // Whatever came out must be this row; if not, it stays in as it is: the engines must agree on it too.
-    void start
   }
 
   private immediate(row: Row, method: string, width: string, opSize: number, addressSize: number, at: number): void {
@@ -391,12 +374,23 @@ export class Generator {
       case 'I':
       case 'sI': {
         const size = width === 'b' ? 1 : width === 'w' ? 2 : width === 'v' ? opSize : Math.min(opSize, 4)
-        if (row.mnemonic === 'enter') this.number(width === 'w' ? random.below(64) : random.chance(80) ? random.below(4) : random.next(), size)
-        else if (row.mnemonic === 'int') this.number(random.pick([VECTOR_CALL, 0x81, 0x82, 0x83, 0x84, 3, 4, 0x20, 0x91, 0x92, 0xff]), size)
+        if (row.mnemonic === 'enter')
+          this.number(width === 'w' ? random.below(64) : random.chance(80) ? random.below(4) : random.next(), size)
+        else if (row.mnemonic === 'int')
+          this.number(random.pick([VECTOR_CALL, 0x81, 0x82, 0x83, 0x84, 3, 4, 0x20, 0x91, 0x92, 0xff]), size)
         else if (row.mnemonic === 'ret' || row.mnemonic === 'retf') this.number(random.below(5) * 4, size)
-        else if (row.mnemonic === 'in' || row.mnemonic === 'out') this.number(random.pick([0x20, 0x21, 0x40, 0x43, 0x61, 0x80]), size)
+        else if (row.mnemonic === 'in' || row.mnemonic === 'out')
+          this.number(random.pick([0x20, 0x21, 0x40, 0x43, 0x61, 0x80]), size)
         else {
-          const value = random.pick([random.next(), random.below(256), 0, 1, -1, 0x80000000, DATA + random.below(0x1000)])
+          const value = random.pick([
+            random.next(),
+            random.below(256),
+            0,
+            1,
+            -1,
+            0x80000000,
+            DATA + random.below(0x1000),
+          ])
           this.number(value, Math.min(size, 4))
           if (size === 8) this.number(random.pick([0, 0xffffffff, random.next()]), 4)
         }
@@ -404,7 +398,11 @@ export class Generator {
       }
       case 'J': {
         const size = width === 'b' ? 1 : bits === 64 ? 4 : opSize === 2 ? 2 : 4
-        const to = random.chance(90) ? (size === 1 ? this.ip + (this.slot + 1 + random.below(2)) * SLOT : this.target()) : random.next()
+        const to = random.chance(90)
+          ? size === 1
+            ? this.ip + (this.slot + 1 + random.below(2)) * SLOT
+            : this.target()
+          : random.next()
         this.number(to - (at + this.out.length + size), size)
         return
       }
@@ -473,11 +471,13 @@ export class Generator {
         break
       case 'mov':
         if (row.operands[0]?.method === 'C' && rm >= 0 && random.chance(85)) this.load(rm, this.controlValue(), true)
-        if (row.operands[0]?.method === 'D' && rm >= 0) this.load(rm, random.pick([0x400, 0x400, 0x401, 0x30401, DATA + 0x100, random.next()]), true)
+        if (row.operands[0]?.method === 'D' && rm >= 0)
+          this.load(rm, random.pick([0x400, 0x400, 0x401, 0x30401, DATA + 0x100, random.next()]), true)
         if (row.operands[0]?.method === 'S' && rm >= 0) this.load(rm, random.pick(selectorsFor(around)))
         break
       case 'pop':
-        if (row.operands[0]?.method === 'sreg' && random.chance(80) && bits !== 64) this.pushAs(random.pick(selectorsFor(around)), opSize)
+        if (row.operands[0]?.method === 'sreg' && random.chance(80) && bits !== 64)
+          this.pushAs(random.pick(selectorsFor(around)), opSize)
         break
       case 'lldt':
         if (rm >= 0) this.load(rm, random.pick([0xa0, 0xa0, 0, random.pick(selectorsFor(around))]))
@@ -553,7 +553,8 @@ export class Generator {
         this.load(1, 0, true)
         break
       default:
-        if (rm >= 0 && rm !== 4 && random.chance(12)) this.load(rm, random.pick([0, 1, 0xffffffff, 0x80000000, random.next()]))
+        if (rm >= 0 && rm !== 4 && random.chance(12))
+          this.load(rm, random.pick([0, 1, 0xffffffff, 0x80000000, random.next()]))
     }
   }
 
@@ -597,13 +598,14 @@ export class Generator {
   }
 
   private strings(addressSize: number): void {
-    const { random, around } = this
+    const { random } = this
     const count = random.chance(85) ? random.below(24) : random.below(0x300)
     const wide = addressSize !== 2
     if (random.chance(85)) this.load(1, count, wide)
-    if (random.chance(75)) this.load(7, this.displacement(random.chance(85) ? DATA + random.below(0xd000) : this.linear(), 0), wide)
-    if (random.chance(65) && this.out.length < 12) this.load(6, this.displacement(random.chance(85) ? DATA + random.below(0xd000) : this.linear(), 3), wide)
-    void around
+    if (random.chance(75))
+      this.load(7, this.displacement(random.chance(85) ? DATA + random.below(0xd000) : this.linear(), 0), wide)
+    if (random.chance(65) && this.out.length < 12)
+      this.load(6, this.displacement(random.chance(85) ? DATA + random.below(0xd000) : this.linear(), 3), wide)
   }
 
   // --- pieces that belong together ----------------------------------------------------------------------------------
@@ -621,7 +623,10 @@ export class Generator {
       if (bits === 64) this.u8(0x04, 0x25)
       else this.u8(0x05)
       this.number(this.displacement(PAGE_TABLE + page * stride, 3), 4)
-      this.number((random.pick([page, page ^ 1, 0x10, 0xa0]) << 12) | random.pick([7, 7, 5, 3, 6, 0x67, 0x27, 0x107]), 4)
+      this.number(
+        (random.pick([page, page ^ 1, 0x10, 0xa0]) << 12) | random.pick([7, 7, 5, 3, 6, 0x67, 0x27, 0x107]),
+        4,
+      )
       if (random.chance(70)) {
         this.u8(0x0f, 0x01)
         if (bits === 64) this.u8(0x3c, 0x25)
@@ -659,11 +664,5 @@ export class Generator {
       else this.u8(0x8c, 0xd0, 0x8e, 0xd0)
     }
     return this.out.length <= room ? this.out : [0x90]
-  }
-
-  /** For tests of the generator: what the bytes decode to. */
-  rowOf(bytes: readonly number[]): number {
-    const padded = Uint8Array.from([...bytes, ...new Array<number>(16).fill(0)])
-    return this.decode(padded, 0, padded.length, this.around.bits, check) === DECODE.ok ? check.row : -1
   }
 }

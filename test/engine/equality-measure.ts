@@ -3,10 +3,10 @@
 import { MODELS, type ModelName } from '../../src/cpu/index.js'
 import { ROWS, type Row } from '../../src/isa/table.js'
 import { Coverage } from './equality-coverage.js'
-import { rowFits, rowsOf } from './equality-generator.js'
-import { MODES, type ModeName } from './equality-modes.js'
 import { dealer, randomProgram } from './equality-program.js'
 import { Random } from './equality-random.js'
+import { rowFits, rowsOf } from './equality-rows.js'
+import { MODES, type ModeName } from './equality-tables.js'
 import { lockstep } from './lockstep.js'
 
 /** How often every row and every vector is to be hit. */
@@ -28,7 +28,8 @@ export function vectorReason(vector: number, mode: ModeName): string {
   if (vector > 21) return 'reserved'
   const silent = SILENT_VECTORS[vector]
   if (silent) return silent
-  if (mode === 'real' && (vector === 10 || vector === 11 || vector === 14 || vector === 17)) return 'real mode has neither selectors that are checked nor pages nor privilege'
+  if (mode === 'real' && (vector === 10 || vector === 11 || vector === 14 || vector === 17))
+    return 'real mode has neither selectors that are checked nor pages nor privilege'
   if (vector === 17 && !mode.endsWith('3') && mode !== 'virtual-8086') return 'alignment is checked at privilege 3 only'
   if (vector === 5 && mode.startsWith('long')) return 'BOUND does not exist in 64-bit code'
   if (vector === 10 && mode.startsWith('long')) return ''
@@ -157,7 +158,11 @@ export function coveragePage(m: Measurement): string {
   const absent = new Map<string, string[]>()
   for (const row of ROWS) {
     if (row.index === 0) continue
-    const title = row.text.split('|').slice(0, 2).map((s) => s.trim()).join(' · ')
+    const title = row.text
+      .split('|')
+      .slice(0, 2)
+      .map((s) => s.trim())
+      .join(' · ')
     if (!present.has(row)) {
       const feature = row.until !== '' ? `until ${row.until}` : row.feature
       absent.set(feature, [...(absent.get(feature) ?? []), title])
@@ -188,7 +193,8 @@ export function measureModels(rounds: number, firstSeed = 1): Map<ModelName, num
     if (name === 'x86-64-v2') continue
     let instructions = 0
     for (let n = 0; n < rounds; n++) {
-      for (const mode of modesOf(name)) instructions += lockstep(randomProgram(mode, firstSeed + n, { model: MODELS[name] }))
+      for (const mode of modesOf(name))
+        instructions += lockstep(randomProgram(mode, firstSeed + n, { model: MODELS[name] }))
     }
     result.set(name, instructions)
   }

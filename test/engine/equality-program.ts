@@ -3,13 +3,20 @@
 import { type CpuModel, MODELS } from '../../src/cpu/index.js'
 import type { Row } from '../../src/isa/table.js'
 import type { EqualityBoard } from './equality-board.js'
-import { Generator, rowFits, rowsOf } from './equality-generator.js'
-import { CODE, CODE_END, HANDLERS, HANDLERS_END, type ModeName, prepare } from './equality-modes.js'
+import { Generator } from './equality-generator.js'
+import { prepare } from './equality-modes.js'
 import { Random } from './equality-random.js'
+import { rowFits, rowsOf } from './equality-rows.js'
+import { CODE, CODE_END, HANDLERS, HANDLERS_END, type ModeName } from './equality-tables.js'
 import type { Program, Stretch } from './lockstep.js'
 
 /** Deals the rows of a model out evenly: every row once before any row twice; `weight` makes some come more often. */
-export function dealer(model: CpuModel, bits: number, random: Random, weight: (row: Row) => number = () => 1): () => Row {
+export function dealer(
+  model: CpuModel,
+  bits: number,
+  random: Random,
+  weight: (row: Row) => number = () => 1,
+): () => Row {
   const rows = rowsOf(model).filter((row) => rowFits(row, bits))
   let deck: Row[] = []
   return () => {
@@ -96,5 +103,12 @@ export function randomProgram(mode: ModeName, seed: number, options: RandomProgr
     })
     left -= instructions
   }
-  return { name: `${mode}, ${model.name}, seed ${seed}`, model, image: prepared.image, start: prepared.start, contains, stretches }
+  return {
+    name: `${mode}, ${model.name}, seed ${seed}`,
+    model,
+    image: prepared.image,
+    start: prepared.start,
+    contains,
+    stretches,
+  }
 }

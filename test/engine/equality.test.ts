@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { MODELS } from '../../src/cpu/index.js'
 import { runs } from '../runs.js'
 import { measureModels, modesOf } from './equality-measure.js'
-import { MODES } from './equality-modes.js'
 import { randomProgram } from './equality-program.js'
+import { MODES } from './equality-tables.js'
 import { lockstep } from './lockstep.js'
 
 describe('both engines leave the same state', () => {

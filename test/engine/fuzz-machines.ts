@@ -2,9 +2,10 @@
 
 import type { CpuModel } from '../../src/cpu/index.js'
 import { MODELS } from '../../src/cpu/index.js'
-import { type BoardStop, type EngineName, EqualityBoard, RAM_BYTES } from './equality-board.js'
-import { CODE, type ModeName, prepare } from './equality-modes.js'
+import { type BoardStop, type EngineName, EqualityBoard } from './equality-board.js'
+import { prepare } from './equality-modes.js'
 import { Random } from './equality-random.js'
+import type { ModeName } from './equality-tables.js'
 
 const boards = new Map<string, EqualityBoard>()
 
@@ -51,14 +52,16 @@ export function runNoise(board: EqualityBoard, mode: ModeName, seed: number, ins
   while (total < instructions) {
     startNoise(board, mode, seed * 65536 + restarts++)
     let stop: BoardStop = 'budget'
-    // A guest may well loop for ever: give it its time, then another one.
-    for (let turn = 0; turn < 5 && stop === 'budget' && total < instructions; turn++) {
-      const budget = Math.min(2000, instructions - total)
+    // Most noise soon loops for ever: give it its time, then take other bytes.
+    for (let turn = 0; turn < 3 && stop === 'budget' && total < instructions; turn++) {
+      const budget = Math.min(turn === 2 ? 1000 : 250, instructions - total)
       const before = board.cpu.instructions
       stop = board.run(budget)
       const ran = board.cpu.instructions - before
-      if (ran > budget || ran < 0) throw new Error(`${mode}, seed ${seed}: ${ran} instructions in a budget of ${budget}`)
-      if (stop === 'budget' && ran !== budget) throw new Error(`${mode}, seed ${seed}: stopped after ${ran} of ${budget}`)
+      if (ran > budget || ran < 0)
+        throw new Error(`${mode}, seed ${seed}: ${ran} instructions in a budget of ${budget}`)
+      if (stop === 'budget' && ran !== budget)
+        throw new Error(`${mode}, seed ${seed}: stopped after ${ran} of ${budget}`)
       total += ran
     }
     // A guest that stops at once must not keep this loop busy for ever.
@@ -66,5 +69,3 @@ export function runNoise(board: EqualityBoard, mode: ModeName, seed: number, ins
   }
   return { instructions: total, restarts }
 }
-
-export { CODE, RAM_BYTES }

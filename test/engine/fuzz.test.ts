@@ -2,19 +2,25 @@
 
 import { describe, expect, it } from 'vitest'
 import { VirtkitError } from '../../src/contracts/index.js'
-import { Pc } from '../../src/machine/index.js'
 import { assemble } from '../../src/isa/index.js'
+import { Pc } from '../../src/machine/index.js'
 import { runs } from '../runs.js'
 import type { EngineName, EqualityBoard } from './equality-board.js'
 import { DEVICE_PORT, MMIO_BASE } from './equality-board.js'
-import { CODE, GDT, IDT, LDT, MODES, type ModeName, prepare, STACK0, TSS } from './equality-modes.js'
+import { prepare } from './equality-modes.js'
 import { Random } from './equality-random.js'
+import { CODE, GDT, IDT, LDT, MODES, type ModeName, TSS } from './equality-tables.js'
 import { boardFor, runNoise } from './fuzz-machines.js'
 
 const ENGINES: readonly EngineName[] = ['reference', 'threaded']
 
 /** A board in a mode, with code of ours at the start. */
-function started(engine: EngineName, mode: ModeName, source: string, change?: (memory: DataView) => void): EqualityBoard {
+function started(
+  engine: EngineName,
+  mode: ModeName,
+  source: string,
+  change?: (memory: DataView) => void,
+): EqualityBoard {
   const board = boardFor(engine)
   for (let seed = 1; ; seed++) {
     const program = prepare(mode, new Random(seed), (around, code, ip) => {
@@ -211,7 +217,8 @@ describe('a whole machine', () => {
     const pc = new Pc({ memory: 0x100000, engine: 'threaded' })
     try {
       // The timer runs, and its line is masked.
-      const source = 'mov al, 0x34\nout 0x43, al\nmov al, 20\nout 0x40, al\nmov al, 0\nout 0x40, al\nmov al, 0xff\nout 0x21, al\nout 0xa1, al\nagain: sti\nhlt\njmp again'
+      const source =
+        'mov al, 0x34\nout 0x43, al\nmov al, 20\nout 0x40, al\nmov al, 0\nout 0x40, al\nmov al, 0xff\nout 0x21, al\nout 0xa1, al\nagain: sti\nhlt\njmp again'
       pc.loadFlat(assemble(source, { bits: 16, org: 0x7c00 }).bytes)
       const result = pc.runSync(10_000)
       expect(['budget', 'halted']).toContain(result.reason)

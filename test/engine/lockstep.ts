@@ -91,7 +91,9 @@ function devices(board: EqualityBoard): string {
   return JSON.stringify([board.pic.saveState(), board.pit.saveState(), board.clock.nextDeadline])
 }
 
-const TLB_COMPARED = [TLB_FLAGS, TLB_LINEAR, TLB_LINEAR + 4, TLB_PHYSICAL, TLB_PHYSICAL + 4, TLB_CONTEXT].map((n) => n >> 2)
+const TLB_COMPARED = [TLB_FLAGS, TLB_LINEAR, TLB_LINEAR + 4, TLB_PHYSICAL, TLB_PHYSICAL + 4, TLB_CONTEXT].map(
+  (n) => n >> 2,
+)
 
 function sameTlb(a: EqualityBoard, b: EqualityBoard): boolean {
   const x = a.tlb()
@@ -208,7 +210,11 @@ function runStretch(board: EqualityBoard, stretch: Stretch, limit: number): Boar
 }
 
 /** Runs up to `limit` instructions of a program on both boards; returns how many, and the first stretch after which they differ, or -1. */
-function runPair(program: Program, pair: [EqualityBoard, EqualityBoard], limit: number): { ran: number; failed: number } {
+function runPair(
+  program: Program,
+  pair: [EqualityBoard, EqualityBoard],
+  limit: number,
+): { ran: number; failed: number } {
   const [a, b] = pair
   for (const board of pair) {
     board.reset(program.image)

@@ -55,6 +55,7 @@ const CLAIMED = new Set<CpuidFeature>([
   CpuidFeature.PAUSE,
   CpuidFeature.PCLMULQDQ,
   CpuidFeature.POPCNT,
+  CpuidFeature.PKU,
   CpuidFeature.PREFETCHW,
   CpuidFeature.RDPID,
   CpuidFeature.RDPMC,

@@ -1,9 +1,9 @@
 /** A million instructions of random bytes for each mode and seed. */
 
 import { describe, expect, it } from 'vitest'
-import { runs } from '../runs.js'
-import { MODES } from '../engine/equality-modes.js'
+import { MODES } from '../engine/equality-tables.js'
 import { boardFor, runNoise } from '../engine/fuzz-machines.js'
+import { runs } from '../runs.js'
 
 describe('random bytes as code keep to their budget', () => {
   for (const mode of MODES) {

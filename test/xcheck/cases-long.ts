@@ -411,6 +411,34 @@ mov cr3, rax
 mov rax, cr4
 or eax, 0x20000
 mov cr4, rax
+== rdpkru without CR4.PKE
+rdpkru
+== wrpkru and a protected page | cr4=0x400000
+mov dword [PT_PAE + 0xb * 8], 0xb007
+mov dword [PT_PAE + 0xb * 8 + 4], 0x28000000
+invlpg [DATA2]
+mov dword [DATA2], 0x77
+mov eax, 0x800
+wrpkru
+mov ebx, [DATA2]
+rdpkru
+mov esi, eax
+mov eax, 0x400
+wrpkru
+mov ebx, [DATA2]
+== wrpkru write disable | cr4=0x400000 cr0=0x10000
+mov dword [PT_PAE + 0xb * 8], 0xb007
+mov dword [PT_PAE + 0xb * 8 + 4], 0x28000000
+invlpg [DATA2]
+mov eax, 0x800
+wrpkru
+mov [DATA2], eax
+== wrpkru ecx | cr4=0x400000
+mov ecx, 1
+wrpkru
+== wrpkru edx | cr4=0x400000
+mov edx, 1
+wrpkru
 == cmpxchg16b misaligned
 cmpxchg16b [DATA + 8]
 == cmpxchg16b

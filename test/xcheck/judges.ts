@@ -3,21 +3,19 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-
-/** The lines printed, without the `E` that ends them. */
-export function linesOf(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => /^([rpl][0-9a-f]{2} |R$|E$)/.test(line))
-}
+import { linesOf } from './lines.js'
 
 function withFolder<T>(body: (folder: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'xcheck-'))
   return body(folder).finally(() => rmSync(folder, { recursive: true, force: true }))
 }
 
-function run(command: string, args: readonly string[], seconds: number, until: (output: string) => boolean): Promise<string> {
+function run(
+  command: string,
+  args: readonly string[],
+  seconds: number,
+  until: (output: string) => boolean,
+): Promise<string> {
   return new Promise((resolve) => {
     let output = ''
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] })

@@ -99,7 +99,10 @@ export const PRELUDE: string = `${Object.entries(LAYOUT)
 
 /** Number, code size and address of each entry. */
 export const ENTRIES: Readonly<
-  Record<EntryName, { readonly number: number; readonly bits: 16 | 32 | 64; readonly org: number; readonly long?: boolean }>
+  Record<
+    EntryName,
+    { readonly number: number; readonly bits: 16 | 32 | 64; readonly org: number; readonly long?: boolean }
+  >
 > = {
   real: { number: 0, bits: 16, org: 0x8000 },
   prot0: { number: 1, bits: 32, org: 0x8000 },
@@ -201,6 +204,8 @@ function gdt(): string {
 /** Offset of a field of the case table. */
 const F = { body: 0, length: 4, entry: 8, paging: 12, flags: 16, cr0: 20, cr4: 24, efer: 28 } as const
 
+const HEX_PAIRS: string = Array.from({ length: 256 }, (_, n) => n.toString(16).padStart(2, '0')).join('')
+
 /** The monitor with `count` cases whose table and bodies are `data`. */
 export function monitorSource(count: number, data: string): string {
   const L = LAYOUT
@@ -209,6 +214,9 @@ export function monitorSource(count: number, data: string): string {
 %define INDEX 0xe04
 %define SAVE 0xe10
 %define VECTORS 0x48
+%define PRISTINE_IVT 0x50000
+%define PRISTINE_IDT 0x50200
+%define PRISTINE_IDT64 0x50800
 %define MON16 0x1f0
 %define MONSTACK 0xf800
 org 0x10000
@@ -353,18 +361,14 @@ stub32:
 %endrep
 hex: ; AL
   push eax
-  shr al, 4
-  call nibble
-  pop eax
-nibble:
-  push eax
-  and al, 15
-  add al, '0'
-  cmp al, '9'
-  jbe .put
-  add al, 'a' - '9' - 1
-.put:
+  push ebx
+  movzx ebx, al
+  mov bx, [ds:hexpairs + ebx * 2]
+  mov al, bl
   out 0xe9, al
+  mov al, bh
+  out 0xe9, al
+  pop ebx
   pop eax
   ret
 word32:
@@ -495,6 +499,48 @@ again:
 
 boot:
   mov esp, MONSTACK
+  ; IVT
+  mov edi, PRISTINE_IVT
+  mov eax, 0x10000000 + stub16 - 0x10000
+  mov ecx, VECTORS
+.ivt:
+  mov [edi], eax
+  add edi, 4
+  add eax, 6
+  loop .ivt
+  ; IDT: interrupt gates, DPL 0, those from 40h on DPL 3
+  mov edi, PRISTINE_IDT
+  mov esi, PRISTINE_IDT64
+  mov eax, stub32
+  mov edx, stub64
+  xor ecx, ecx
+.idt:
+  mov [edi], ax
+  mov word [edi + 2], CODE0
+  mov word [edi + 4], 0x8e00
+  mov [esi], dx
+  mov word [esi + 2], CODE64
+  mov word [esi + 4], 0x8e00
+  mov dword [esi + 8], 0
+  mov dword [esi + 12], 0
+  cmp ecx, 0x40
+  jb .inner
+  mov byte [edi + 5], 0xee
+  mov byte [esi + 5], 0xee
+.inner:
+  rol eax, 16
+  mov [edi + 6], ax
+  rol eax, 16
+  rol edx, 16
+  mov [esi + 6], dx
+  rol edx, 16
+  add edi, 8
+  add esi, 16
+  add eax, 10
+  add edx, 10
+  inc ecx
+  cmp ecx, VECTORS
+  jb .idt
   cmp dword [MAGIC], 0x5ca1ab1e
   jne .fresh
   mov al, 'R'
@@ -577,46 +623,18 @@ case:
   mov edi, LDT
   mov ecx, 16
   rep movsd
-  ; IVT
+  mov esi, PRISTINE_IVT
   xor edi, edi
-  mov eax, 0x10000000 + stub16 - 0x10000
   mov ecx, VECTORS
-.ivt:
-  mov [edi], eax
-  add edi, 4
-  add eax, 6
-  loop .ivt
-  ; IDT: interrupt gates, DPL 0, those from 40h on DPL 3
+  rep movsd
+  mov esi, PRISTINE_IDT
   mov edi, IDT
-  mov esi, IDT64
-  mov eax, stub32
-  mov edx, stub64
-  xor ecx, ecx
-.idt:
-  mov [edi], ax
-  mov word [edi + 2], CODE0
-  mov word [edi + 4], 0x8e00
-  mov [esi], dx
-  mov word [esi + 2], CODE64
-  mov word [esi + 4], 0x8e00
-  cmp ecx, 0x40
-  jb .inner
-  mov byte [edi + 5], 0xee
-  mov byte [esi + 5], 0xee
-.inner:
-  rol eax, 16
-  mov [edi + 6], ax
-  rol eax, 16
-  rol edx, 16
-  mov [esi + 6], dx
-  rol edx, 16
-  add edi, 8
-  add esi, 16
-  add eax, 10
-  add edx, 10
-  inc ecx
-  cmp ecx, VECTORS
-  jb .idt
+  mov ecx, VECTORS * 2
+  rep movsd
+  mov esi, PRISTINE_IDT64
+  mov edi, IDT64
+  mov ecx, VECTORS * 4
+  rep movsd
   ; task state segments
   mov dword [TSSA + 4], STACK0
   mov dword [TSSA + 8], DATA0
@@ -799,18 +817,14 @@ stub64:
 %endrep
 hex64: ; AL
   push rax
-  shr al, 4
-  call nibble64
-  pop rax
-nibble64:
-  push rax
-  and al, 15
-  add al, '0'
-  cmp al, '9'
-  jbe .put
-  add al, 'a' - '9' - 1
-.put:
+  push rbx
+  movzx ebx, al
+  mov bx, [hexpairs + rbx * 2]
+  mov al, bl
   out 0xe9, al
+  mov al, bh
+  out 0xe9, al
+  pop rbx
   pop rax
   ret
 qword64: ; RAX
@@ -962,6 +976,7 @@ long_entry:
   xor r15d, r15d
   iretq
 
+hexpairs: db '${HEX_PAIRS}'
 align 8
 gdtr: dw 0x1ff
   dd GDT

@@ -1,0 +1,75 @@
+/** Differences between the engines that random programs found once, each as small as it gets. */
+
+import { describe, expect, it } from 'vitest'
+import { MODELS } from '../../src/cpu/index.js'
+import { FLAG_TF } from '../../src/isa/flags.js'
+import { assemble } from '../../src/isa/index.js'
+import { type EngineName, EqualityBoard, RAM_BYTES } from './equality-board.js'
+
+/** Flat 32-bit protected mode without paging, code at `at`. */
+function flat32(engine: EngineName, source: string, at: number): EqualityBoard {
+  const board = new EqualityBoard(engine, MODELS['x86-64-v2'])
+  const image = new Uint8Array(RAM_BYTES)
+  image.set(assemble(source, { bits: 32, org: at }).bytes, at)
+  // A GDT: null, flat code, flat data. An interrupt gate for #GP to 9000h.
+  const view = new DataView(image.buffer)
+  view.setUint32(0x1008, 0x0000ffff, true)
+  view.setUint32(0x100c, 0x00cf9b00, true)
+  view.setUint32(0x1010, 0x0000ffff, true)
+  view.setUint32(0x1014, 0x00cf9300, true)
+  view.setUint32(0x2000 + 13 * 8, 0x00089000, true)
+  view.setUint32(0x2004 + 13 * 8, 0x00008e00, true)
+  board.reset(image)
+  const { s } = board.cpu
+  s.cr0 |= 1
+  s.setGdtr(0x1000, 23)
+  s.setIdtr(0x2000, 0x7ff)
+  for (let seg = 0; seg < 6; seg++) s.setSegment(seg, seg === 1 ? 8 : 16, 0, 0xffffffff, seg === 1 ? 0xc09b : 0xc093)
+  s.setReg32(4, 0x8000)
+  s.rip = at
+  board.cpu.mem.configurePaging()
+  board.cpu.updateMode()
+  return board
+}
+
+describe.each(['reference', 'threaded'] as const)('%s', (engine) => {
+  // Intel SDM Vol. 2, "LOOP/LOOPcc": EIP is truncated inside IF BranchCond = 1.
+  it('truncates EIP to the operand size only for a branch that is taken', () => {
+    for (const source of ['mov ecx, 1\ndb 0x66\nloop $+2\nnop', 'mov ecx, 1\ndb 0x66\njecxz $+2\nnop']) {
+      const board = flat32(engine, source, 0x20000)
+      board.run(3)
+      expect(board.cpu.s.rip).toBe(0x20000 + 5 + 3 + 1)
+    }
+  })
+
+  // Intel SDM Vol. 3A, "Type Checking": no instruction may write into an executable segment.
+  it('refuses to store through DS when it holds a flat code segment', () => {
+    const board = flat32(engine, 'mov eax, 8\nmov ds, ax\nmov ebx, [0x30000]\nmov dword [0x30000], 5', 0x20000)
+    board.run(4)
+    expect(board.space.read32(0x30000)).toBe(0)
+    expect(board.cpu.s.rip).toBe(0x9000)
+    expect(board.cpu.stats.exceptions[13]).toBe(1)
+  })
+
+  // A halted processor that a single-step trap wakes is not asleep, wherever the budget ends.
+  it('does not report a halt that something pending ends', () => {
+    const board = flat32(engine, 'nop\nhlt\nnop', 0x20000)
+    board.cpu.s.flagsRest |= FLAG_TF
+    board.cpu.updateMode()
+    board.space.write32(0x2000 + 8, 0x00089000)
+    board.space.write32(0x2004 + 8, 0x00008e00)
+    // NOP, its trap, and back at HLT with TF set again.
+    expect(board.cpu.run(2)).toBe('budget')
+    board.cpu.s.rip = 0x20001
+    board.cpu.s.flagsRest |= FLAG_TF
+    board.cpu.updateMode()
+    expect(board.cpu.run(1)).toBe('budget')
+    expect(board.cpu.run(1)).toBe('budget')
+    expect(board.cpu.s.rip).toBe(0x9000)
+    // Without anything pending a halt is a halt.
+    const still = flat32(engine, 'hlt', 0x20000)
+    expect(still.cpu.run(1)).toBe('halted')
+    expect(still.cpu.run(10)).toBe('halted')
+    expect(still.cpu.instructions - 1).toBeGreaterThanOrEqual(0)
+  })
+})
