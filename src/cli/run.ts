@@ -19,7 +19,7 @@ import { checkWritable, Output, reason } from './output.js'
 import { statistics } from './statistics.js'
 import { parseTyping, type TypingStep, Typist } from './typing.js'
 
-export const RUN_USAGE: string = `Usage: virtkit run [options]
+const RUN_USAGE: string = `Usage: virtkit run [options]
 
   --engine threaded|reference   how instructions run (default threaded)
   --cpu MODEL                   ${MODEL_NAMES.join(', ')} (default x86-64-v2)

@@ -329,13 +329,18 @@ export class Cpu implements EngineHost {
       }
       this.engine.run(end - this.retired)
     }
-    return this.shutdown ? 'shutdown' : this.asleep ? 'halted' : 'budget'
+    return this.shutdown && !this.wakes && !this.initPending ? 'shutdown' : this.asleep ? 'halted' : 'budget'
+  }
+
+  /** An SMI or NMI waits that even a processor in shutdown accepts. */
+  private get wakes(): boolean {
+    return !this.inSmm && (this.smiPending || (this.nmiPending && !this.nmiBlocked))
   }
 
   /** Halted, and nothing that has already happened will wake the processor: the answer must not depend on where a budget ends. */
   private get asleep(): boolean {
     if (!this.halted || this.pendingDebug !== 0 || this.initPending) return false
-    if (!this.inSmm && (this.smiPending || (this.nmiPending && !this.nmiBlocked))) return false
+    if (this.wakes) return false
     return (this.s.flagsRest & FLAG_IF) === 0 || !this.interrupts.pending
   }
 
@@ -369,7 +374,12 @@ export class Cpu implements EngineHost {
       this.updateMode()
       return true
     }
-    if (this.shutdown) return this.wakeFromShutdown()
+    if (this.shutdown) {
+      // NMI and SMI leave shutdown as well (Intel SDM Vol. 3A, "Interrupt 8—Double Fault Exception").
+      if (!this.wakes) return false
+      this.shutdown = false
+      this.pendingDebug = 0
+    }
     const shadow = this.retired === this.shadowEnd ? this.shadow : 0
     if (shadow !== SHADOW_SS && this.pendingDebug !== 0) {
       const cause = this.pendingDebug
@@ -401,15 +411,6 @@ export class Cpu implements EngineHost {
     if (shadow !== 0 && (this.interrupts.pending || this.nmiPending || this.smiPending || this.pendingDebug !== 0))
       this.attention = true
     if (this.stepping) this.attention = true
-    return false
-  }
-
-  private wakeFromShutdown(): boolean {
-    // NMI and SMI leave shutdown as well (Intel SDM Vol. 3A, "Interrupt 8 – Double Fault Exception").
-    if (this.nmiPending && !this.nmiBlocked) {
-      this.shutdown = false
-      this.attention = true
-    }
     return false
   }
 

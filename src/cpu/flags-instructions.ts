@@ -28,7 +28,7 @@ export function legalizeFlags(cpu: CpuCore, value: number): number {
   const model = cpu.model
   let mask = model.flagsMask
   // The 80286 keeps NT and IOPL clear in real mode (80386 manual, "Differences from 80286 real-address mode").
-  if (!model.features.has('386') && (cpu.s.cr0 & 1) === 0) mask &= ~(FLAG_NT | FLAG_IOPL)
+  if ((cpu.s.cr0 & 1) === 0 && !model.features.has('386')) mask &= ~(FLAG_NT | FLAG_IOPL)
   return (value & mask) | model.flagsOnes
 }
 

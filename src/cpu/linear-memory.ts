@@ -194,7 +194,7 @@ export class LinearMemory implements CpuMemory {
   /** Looks `linear` up in entry `e`, walking and filling on a miss or when the entry does not permit the access. False: page fault, `walker.errorCode` says which. */
   private lookup(e: number, linear: number, access: number): boolean {
     const s = this.s
-    const page = Math.floor(linear / 4096) * 4096
+    const page = linear >= 0 && linear < TWO32 ? (linear & ~0xfff) >>> 0 : Math.floor(linear / 4096) * 4096
     if (this.matches(e, page)) {
       const flags = s.i32[(e + TLB_FLAGS) >> 2]!
       if (((access & ACCESS_WRITE) === 0 || (flags & ATTR_DIRTY) !== 0) && this.walker.permits(flags, access)) {
@@ -223,10 +223,13 @@ export class LinearMemory implements CpuMemory {
     else if (this.events && s.f64[(e + TLB_LINEAR) >> 3] !== page) {
       this.events.emit('tlb', { action: 'evict', page: s.f64[(e + TLB_LINEAR) >> 3]! })
     }
-    this.events?.emit('tlb', { action: 'fill', page, frame: Math.floor(w.physical / 4096) * 4096 })
+    let frame = Math.floor(w.physical / 4096) * 4096
+    // FFFF:0010 reaches past the 20 (80286: 24) address lines and wraps.
+    if (this.model.physicalBits < 32) frame &= 2 ** this.model.physicalBits - 1
+    this.events?.emit('tlb', { action: 'fill', page, frame })
     s.i32[(e + TLB_FLAGS) >> 2] = flags
     s.f64[(e + TLB_LINEAR) >> 3] = page
-    s.f64[(e + TLB_PHYSICAL) >> 3] = Math.floor(w.physical / 4096) * 4096
+    s.f64[(e + TLB_PHYSICAL) >> 3] = frame
     s.i32[(e + TLB_CONTEXT) >> 2] = this.pcid
     if (access & ACCESS_FETCH) this.stats.fetchFills++
     else this.stats.fills++
@@ -266,7 +269,7 @@ export class LinearMemory implements CpuMemory {
     const i = at >> 2
     if (valid) {
       this.s.i32[i] = page | 0
-      this.s.i32[i + 1] = Math.floor(page / TWO32) | 0
+      this.s.i32[i + 1] = page >= 0 && page < TWO32 ? 0 : Math.floor(page / TWO32) | 0
     } else {
       this.s.i32[i] = 1
       this.s.i32[i + 1] = 0

@@ -114,6 +114,7 @@ function breathe(): Promise<void> {
   })
 }
 
+/** A PC with processor, memory and devices. Guest faults never throw; misuse throws a `VirtkitError`. */
 export class Pc {
   readonly cpu: Cpu
   readonly board: Board

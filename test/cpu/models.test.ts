@@ -9,11 +9,14 @@ import { Machine } from './system/machine.js'
 
 const HANDLERS = 0x5000
 const at = (name: ModelName): number => MODEL_NAMES.indexOf(name)
-const since = (first: ModelName): ((name: ModelName) => boolean) => (name) => at(name) >= at(first)
+const since =
+  (first: ModelName): ((name: ModelName) => boolean) =>
+  (name) =>
+    at(name) >= at(first)
 
 /** A machine in real mode with every vector pointing to HANDLERS + 16 * vector. */
 function real(model: ModelName, source: string): Machine {
-  const m = new Machine(model)
+  const m = Machine.reuse(model)
   m.real(source)
   for (let vector = 0; vector < 32; vector++) m.space.write32(vector * 4, HANDLERS + vector * 16)
   return m
@@ -155,12 +158,22 @@ describe('addresses', () => {
     expect(m.cpu.s.reg32(3) & 0xff).toBe(name === '8086' ? 0x11 : 0x22)
   })
 
+  test('the 80286 has 24 address lines', () => {
+    const m = new Machine('80286')
+    m.real('mov bl, [0x7f0]')
+    m.space.write8(0x7e0, 0x33)
+    m.cpu.s.setSegment(3, 0x1234, 0xfffff0, 0xffff, 0x93)
+    m.step()
+    expect(m.cpu.s.reg32(3) & 0xff).toBe(0x33)
+  })
+
   test.each(MODEL_NAMES)('with A20 closed every model wraps: %s', (name) => {
     const m = real(name, 'mov ax, 0xffff\nmov ds, ax\nmov bl, [0x10]')
     m.space.write8(0, 0x11)
     m.space.write8(0x100000, 0x22)
     m.space.a20 = false
     m.step(3)
+    m.space.a20 = true
     expect(m.cpu.s.reg32(3) & 0xff).toBe(0x11)
   })
 
@@ -173,12 +186,15 @@ describe('addresses', () => {
     else expect(entered(m)).toBe(13)
   })
 
-  test.each(MODEL_NAMES)('a push with SP = 1 wraps on the 8086; else #SS, with no room for that shutdown: %s', (name) => {
-    const m = real(name, 'mov sp, 1\npush ax')
-    m.step(3)
-    if (name === '8086') expect(m.cpu.s.reg16(4)).toBe(0xffff)
-    else expect(m.cpu.shutdown).toBe(true)
-  })
+  test.each(MODEL_NAMES)(
+    'a push with SP = 1 wraps on the 8086; else #SS, with no room for that shutdown: %s',
+    (name) => {
+      const m = real(name, 'mov sp, 1\npush ax')
+      m.step(3)
+      if (name === '8086') expect(m.cpu.s.reg16(4)).toBe(0xffff)
+      else expect(m.cpu.shutdown).toBe(true)
+    },
+  )
 })
 
 describe('exceptions', () => {
@@ -344,21 +360,23 @@ describe('feature gating', () => {
 
 describe('protection keys', () => {
   test('RDPKRU and WRPKRU need CR4.PKE, ECX = 0 and EDX = 0', () => {
-    const run = (cr4: number, source: string): [number, number] => {
+    const run = (cr4: number, source: string, steps = 1): [number, number] => {
       const m = new Machine()
       m.long(source)
       for (const vector of [6, 13]) m.handler64(vector)
       m.cpu.s.cr4 |= cr4
       m.cpu.mem.configurePaging()
       m.cpu.s.setReg32(0, 0x1234)
-      m.step(4)
+      m.cpu.s.setReg32(2, 0)
+      m.step(steps)
       return [m.vector, m.cpu.s.pkru]
     }
     const PKE = 0x400000
     expect(run(0, 'rdpkru')).toEqual([6, 0])
     expect(run(0, 'wrpkru')).toEqual([6, 0])
-    expect(run(PKE, 'wrpkru\nnop\nnop\nnop')).toEqual([-1, 0x1234])
-    expect(run(PKE, 'mov ecx, 1\nwrpkru\njmp $\njmp $')[1]).toBe(0)
-    expect(run(PKE, 'mov edx, 1\nwrpkru\njmp $\njmp $')[1]).toBe(0)
+    expect(run(PKE, 'wrpkru')).toEqual([-1, 0x1234])
+    expect(run(PKE, 'mov ecx, 1\nwrpkru', 2)).toEqual([13, 0])
+    expect(run(PKE, 'mov ecx, 1\nrdpkru', 2)).toEqual([13, 0])
+    expect(run(PKE, 'mov edx, 1\nwrpkru', 2)).toEqual([13, 0])
   })
 })

@@ -72,4 +72,23 @@ describe.each(['reference', 'threaded'] as const)('%s', (engine) => {
     expect(still.cpu.run(10)).toBe('halted')
     expect(still.cpu.instructions - 1).toBeGreaterThanOrEqual(0)
   })
+
+  // Intel SDM Vol. 3A, "Interrupt 8—Double Fault Exception": in shutdown the processor waits for NMI, SMI, INIT or reset.
+  it('delivers the NMI that ends a shutdown before anything else, wherever the budget ends', () => {
+    for (const budgets of [[100], [1, 1, 1, 1, 100]]) {
+      const board = flat32(engine, 'ud2', 0x20000)
+      // #UD, #GP and #DF have no gate; NMI has, and its handler stays put.
+      board.space.write32(0x2004 + 13 * 8, 0)
+      board.space.write32(0x2000 + 16, 0x00089000)
+      board.space.write32(0x2004 + 16, 0x00008e00)
+      board.space.write16(0x9000, 0xfeeb)
+      expect(board.cpu.run(10)).toBe('shutdown')
+      const before = board.cpu.instructions
+      board.cpu.raiseNmi()
+      for (const budget of budgets) expect(board.cpu.run(budget)).toBe('budget')
+      expect(board.cpu.instructions - before).toBe(budgets.reduce((sum, n) => sum + n, 0))
+      expect(board.cpu.s.rip).toBe(0x9000)
+      expect(board.cpu.stats.nmis).toBe(1)
+    }
+  })
 })

@@ -26,7 +26,7 @@ describe('decoder against iced-x86', () => {
     const report = newReport()
     const random = seeded(20)
     const rows = ROWS.filter((row) => row.index > 0 && row.until === '')
-    const perRow = Math.max(1, runs(125))
+    const perRow = Math.max(1, runs(135))
     for (const bits of [16, 32, 64] as const) {
       const cases = new Uint8Array(rows.length * perRow * SLOT)
       rows.forEach((row, n) => {

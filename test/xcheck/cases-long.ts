@@ -423,9 +423,6 @@ wrpkru
 mov ebx, [DATA2]
 rdpkru
 mov esi, eax
-mov eax, 0x400
-wrpkru
-mov ebx, [DATA2]
 == wrpkru write disable | cr4=0x400000 cr0=0x10000
 mov dword [PT_PAE + 0xb * 8], 0xb007
 mov dword [PT_PAE + 0xb * 8 + 4], 0x28000000

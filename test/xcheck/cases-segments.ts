@@ -214,6 +214,8 @@ mov sp, STACK0
 mov sp, 6
 pusha
 == popa wraps | entry=prot16
+mov dword [0xfff8], 0x00020001
+mov dword [0xfffc], 0x00040003
 mov sp, 0xfff8
 popa
 == enter | entry=prot0

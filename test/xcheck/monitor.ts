@@ -222,6 +222,7 @@ export function monitorSource(count: number, data: string): string {
 org 0x10000
 bits 32
 dd boot - 0x10000
+  times 0x3c db 0 ; for cases that need a handler at 10010h
 
 ; --- 16-bit code, reached through segment 1000h -------------------------------------------------------------------
 bits 16
@@ -334,6 +335,8 @@ real_entry:
   xor esi, esi
   xor edi, edi
   xor ebp, ebp
+  push dword 2
+  popfd
   movzx esp, sp
   jmp 0:CODE
 real_switch: ; 16-bit protected mode, base 10000h
@@ -552,6 +555,8 @@ boot:
   jmp again
 
 case:
+  push 2
+  popfd
   shl eax, 5
   lea ebx, [eax + table]
   ; processor state
@@ -599,6 +604,7 @@ case:
   mov ecx, (%2) / 4
   rep stosd
 %endmacro
+  zero 0x10004, 0x3c
   zero GDT, 0x200
   zero TSSA, 0x100
   zero TSSB, 0x80
