@@ -3,7 +3,7 @@
  * the library follows. What "the recording processor" does was inferred from the vectors, not read in AMD's manual. The rules decide 506 of 384 702 cases.
  * Whole rows and prefixes that differ are left out in `forms.ts`.
  */
-import { NO_VECTOR, type type type OracleResult } from './case.js'
+import { NO_VECTOR, type OracleResult } from './case.js'
 import type { Form } from './forms.js'
 import { USER_CS } from './layout.js'
 

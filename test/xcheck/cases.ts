@@ -17,9 +17,9 @@ export interface Verdict {
 }
 
 /**
- * Bochs 2.7 decides wherever the two differ, except here. QEMU 7.2 differs often and always for one of these reasons: it does not set RF in the
- * flags that a fault saves; it checks no segment limits where bases are zero and limits 4 GiB-like, nor limits of jumps; it has no VME; it
- * does not check data breakpoints as hardware does; VIF and VIP survive an IRET at ring 0; some error codes of canonical faults.
+ * Bochs 2.7 decides wherever the two differ, except here. Differences of QEMU 7.2 seen while recording: RF is not set in the flags that a fault
+ * saves (counted as agreement); limits of some segments and of jumps are not checked; VME and general detect are missing; VIF outlives a case.
+ * The cases that only Bochs decides were not each traced to one of these.
  */
 export const VERDICTS: Readonly<Record<string, Verdict>> = {
   'long: IST non-canonical': {

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync, gzipSync } from 'node:zlib'
 
-/** `both`: QEMU and Bochs agree (but for RF, VIF of saved flags, which QEMU does not keep). */
+/** `both`: QEMU and Bochs agree (but for RF of saved flags, which QEMU does not set). */
 export type Judge = 'both' | 'bochs' | 'qemu' | 'manual'
 
 export interface Golden {

@@ -21,7 +21,7 @@ async function askQemu(cases: readonly XCase[]): Promise<(string | undefined)[]>
   return result
 }
 
-/** Equal but for RF and VIF. */
+/** Equal but for bit 16 of some word: RF. */
 function agree(a: string, b: string): boolean {
   const x = a.split(' ')
   const y = b.split(' ')
