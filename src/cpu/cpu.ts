@@ -476,7 +476,7 @@ export class Cpu implements EngineHost {
         return next >>> 0
       default:
         // Beyond FFFFh the next fetch meets the segment limit, except on the 8086, which wraps.
-        return this.model.offsetWraps ? next & 0xffff : next
+        return this.model.offsetWraps ? next & 0xffff : next >>> 0
     }
   }
 

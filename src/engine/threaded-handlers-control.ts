@@ -131,7 +131,9 @@ function defineBranches(registry: HandlerRegistry): void {
     for (let size = 0; size < 3; size++) defineLoops(registry, target, size)
   }
   // The end of a block without a branch. The block's entry check made sure that IP does not wrap before.
-  registry.define(UOP.END, 0, 0, 'END', (g) => goTo(g, TARGETS.W64, g.field64(UOP_IMM), LINK_TAKEN), true)
+  // Outside 64-bit code EIP wraps at 4 GiB.
+  registry.define(UOP.END, 0, 0, 'END', (g) => goTo(g, TARGETS.W32, g.field64(UOP_IMM), LINK_TAKEN), true)
+  registry.define(UOP.END, 0, 1, 'END64', (g) => goTo(g, TARGETS.W64, g.field64(UOP_IMM), LINK_TAKEN), true)
   for (const w of WIDTHS) {
     if (w.index === 0) continue
     registry.define(

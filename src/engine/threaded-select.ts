@@ -256,7 +256,7 @@ export class HandlerSelector {
       case UOP.CHECK_IP:
         return registry.find(kind, width, code64 ? 1 : mode & MODE_FLAT_CS ? 0 : 2)
       case UOP.END:
-        return registry.find(kind, 0, 0)
+        return registry.find(kind, 0, code64 ? 1 : 0)
       case UOP.HELPER:
         // What follows it in its instruction would not run.
         if (!last) return HANDLER_BAIL

@@ -32,6 +32,8 @@ export const EXCLUDED: Readonly<Record<string, string>> = {
   rdrand: 'the result is not a function of the state',
   rdseed: 'the result is not a function of the state',
   cpuid: 'the result is that of another processor',
+  rdpkru: 'depends on CR4.PKE; see test/xcheck',
+  wrpkru: 'depends on CR4.PKE; see test/xcheck',
   rdpmc: 'depends on CR4.PCE and on counters',
   sgdt: 'UMIP is on, and Linux answers in its place',
   sidt: 'UMIP is on, and Linux answers in its place',
