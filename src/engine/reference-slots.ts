@@ -10,6 +10,7 @@ import { UOP_IMM } from '../cpu/uops.js'
 
 const TWO32 = 4294967296
 
+/** The CPU block as operands: the base of the engine's parts. */
 export class Slots {
   protected readonly s: CpuState
   protected readonly base: number
@@ -29,6 +30,7 @@ export class Slots {
     return s.u8[at]! | (s.u8[at + 1]! << 8)
   }
 
+  /** A 32-bit slot at any byte: a sign half, a selector. */
   protected unaligned(at: number): number {
     const u8 = this.s.u8
     return (u8[at]! | (u8[at + 1]! << 8) | (u8[at + 2]! << 16) | (u8[at + 3]! << 24)) >>> 0
@@ -47,10 +49,12 @@ export class Slots {
     }
   }
 
+  /** A 64-bit slot. */
   protected get64(slot: number): bigint {
     return this.s.big[(this.base + slot) >> 3]!
   }
 
+  /** Writes a 64-bit slot. */
   protected set64(slot: number, value: bigint): void {
     this.s.big[(this.base + slot) >> 3] = value
   }
@@ -61,6 +65,7 @@ export class Slots {
     return this.s.i32[at + 1]! * TWO32 + (this.s.i32[at]! >>> 0)
   }
 
+  /** Makes the outcome of the last operation of {@link alu} the CPU's flags. */
   protected storeFlags(): void {
     const at = (this.base + OFF_FLAG_RESULT) >> 2
     this.s.i32[at] = this.alu.resultLo

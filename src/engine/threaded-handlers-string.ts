@@ -148,7 +148,8 @@ function defineOne(
         ? new Side(g, size, RSI, g.segment(), false, w.bytes, false)
         : undefined
     const target = name === 'LODS' ? undefined : new Side(g, size, RDI, es, true, w.bytes, !compares)
-    const finish = goTo(g, TARGETS.W64, g.field64(UOP_IMM), LINK_STRING)
+    // 64-bit addressing exists in 64-bit code only, and nothing else is compiled there; elsewhere EIP wraps at 4 GiB.
+    const finish = goTo(g, size === 2 ? TARGETS.W64 : TARGETS.W32, g.field64(UOP_IMM), LINK_STRING)
 
     const advance = (side: Side | undefined, register: number): Code =>
       side

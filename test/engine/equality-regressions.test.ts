@@ -91,4 +91,33 @@ describe.each(['reference', 'threaded'] as const)('%s', (engine) => {
       expect(board.cpu.stats.nmis).toBe(1)
     }
   })
+
+  it('wraps EIP at 4 GiB after the last instruction of a block', () => {
+    for (const bytes of [
+      [0x04, 0x05], // ADD AL, 5
+      [0x90, 0xa4], // NOP; MOVSB
+    ]) {
+      const board = flat32(engine, 'nop', 0x20000)
+      // The last page of the linear space shows the RAM page at 20000h.
+      board.space.write32(0x40000 + 0x3ff * 4, 0x41003)
+      board.space.write32(0x40000, 0x42003)
+      for (let n = 0; n < 256; n++) board.space.write32(0x42000 + n * 4, (n << 12) | 3)
+      board.space.write32(0x41000 + 0x3ff * 4, 0x20003)
+      board.space.write8(0x20ffe, bytes[0]!)
+      board.space.write8(0x20fff, bytes[1]!)
+      board.space.write8(0, 0xeb)
+      board.space.write8(1, 0xfe)
+      const { s, mem } = board.cpu
+      s.cr3 = 0x40000
+      s.cr0 |= 0x80000000
+      mem.configurePaging()
+      mem.flushAll()
+      s.rip = 0xfffffffe
+      s.setReg32(6, 0x30000)
+      s.setReg32(7, 0x31000)
+      board.cpu.run(50)
+      expect(s.rip).toBe(0)
+      expect(board.cpu.shutdown).toBe(false)
+    }
+  })
 })
