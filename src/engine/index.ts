@@ -5,7 +5,6 @@
 import type { CpuCore, Executor } from '../cpu/index.js'
 import { ReferenceEngine } from './reference.js'
 
-
 /** Makes the reference engine's core, which every CPU needs for single instructions. */
 export function referenceExecutor(cpu: CpuCore): Executor {
   return new ReferenceEngine(cpu)
