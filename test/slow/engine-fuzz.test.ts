@@ -1,13 +1,15 @@
-/** A million instructions of random bytes for each mode and seed. */
+/** A million instructions of random bytes for each mode and seed; FUZZ_SEEDS says how many seeds (default 1: each takes minutes). */
 
 import { describe, expect, it } from 'vitest'
 import { MODES } from '../engine/equality-tables.js'
 import { boardFor, runNoise } from '../engine/fuzz-machines.js'
 import { runs } from '../runs.js'
 
+const SEEDS = Math.max(1, Number(process.env.FUZZ_SEEDS ?? 1) || 1)
+
 describe('random bytes as code keep to their budget', () => {
   for (const mode of MODES) {
-    for (let seed = 1; seed <= 3; seed++) {
+    for (let seed = 1; seed <= SEEDS; seed++) {
       it(`${mode}, seed ${seed}`, () => {
         const board = boardFor('threaded')
         const before = board.space.bytes.length
