@@ -191,7 +191,6 @@ const liftClflush: Lift = (i, b) => {
   b.load(0, T0)
 }
 
-const nothing: Lift = () => {}
 const undefinedOpcode: Lift = plain(HELPER.ud, true)
 
 /** System instructions by mnemonic. `mov`, `push` and `pop` are for operands that are segment, control, debug or test registers. */
@@ -290,13 +289,4 @@ export const LIFT_SYSTEM: Readonly<Record<string, Lift>> = {
   monitor: (i, b) => b.helper(HELPER.monitor, { a: i.seg, b: i.addrSize, ends: false }),
   mwait: plain(HELPER.mwait, true),
   wait: plain(HELPER.wait, false),
-
-  endbr32: nothing,
-  endbr64: nothing,
-  prefetch: nothing,
-  prefetchw: nothing,
-  prefetchnta: nothing,
-  prefetcht0: nothing,
-  prefetcht1: nothing,
-  prefetcht2: nothing,
 }

@@ -12,7 +12,6 @@ import {
   MODE_FLAT_DS,
   MODE_FLAT_ES,
   MODE_FLAT_SS,
-  MODE_PROTECTED,
   MODE_STACK32,
   OFF_RIP,
   OFF_SEG,
@@ -290,10 +289,6 @@ export class UopBuilder {
   get checksTargets(): boolean {
     if (this.code64 || this.mode & MODE_FLAT_CS) return false
     return true
-  }
-
-  get protectedMode(): boolean {
-    return (this.mode & MODE_PROTECTED) !== 0
   }
 
   /** Marks the block as ended by control flow. */
