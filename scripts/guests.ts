@@ -4,6 +4,7 @@
  *     .guests/bios.bin, bios-256k.bin, vgabios-stdvga.bin   SeaBIOS, from `seabios`
  *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
  *     .guests/kernel.bin                                    that kernel alone
+ *     .guests/linux-686, linux-amd64, initrd-…              Debian's kernels and BusyBox: see linux-guests.ts
  *
  * Installed files are used where they are (not with `--download`); otherwise the packages are downloaded with `apt-get download` and unpacked with
  * `dpkg -x`, neither of which needs root. Exit status: 0 all is there, 3 something cannot be had on this machine.
@@ -11,14 +12,14 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { buildKernel } from '../src/machine/guest/kernel.js'
+import { GUESTS, Missing } from './debian.js'
 import { buildFat16 } from './fat16.js'
+import { makeInstaller, makeLinux, makeMemtest } from './linux-guests.js'
 
 /** Exit status when a package or a tool is not to be had: an absence, not a failure. */
 const EXIT_MISSING = 3
 
-const GUESTS = fileURLToPath(new URL('../.guests', import.meta.url))
 const ROOT = join(GUESTS, 'root')
 const SECTOR = 512
 const PARTITION_START = 2048
@@ -55,8 +56,6 @@ menuentry "Reboot" {
 `
 
 const download = process.argv.includes('--download')
-
-class Missing extends Error {}
 
 /** Unpacks a Debian package under {@link ROOT}. */
 function fetchPackage(name: string): void {
@@ -192,6 +191,13 @@ function main(): number {
     rmSync(image, { force: true })
     writeFileSync(image, makeGrubDisk(kernel))
   })
+  for (const architecture of ['i386', 'amd64'] as const) {
+    step(`Linux for ${architecture}`, () => makeLinux(architecture))
+  }
+  step('Memtest86+', makeMemtest)
+  for (const architecture of ['i386', 'amd64'] as const) {
+    step(`Debian installer for ${architecture}`, () => makeInstaller(architecture))
+  }
   return missing.length === 0 ? 0 : EXIT_MISSING
 }
 

@@ -7,7 +7,7 @@ export interface EventMap {
   translation: { readonly step: string; readonly detail: Readonly<Record<string, number | string | boolean>> }
   /** A TLB look-up, fill, eviction or flush. */
   tlb: { readonly action: 'hit' | 'miss' | 'fill' | 'evict' | 'flush'; readonly page: number; readonly frame?: number }
-  /** A step of the 8259 or APIC sequence: request, INT, INTA, service, end of interrupt. */
+  /** A step of the 8259 sequence: request, INT, INTA, service, end of interrupt. */
   pic: {
     readonly chip: string
     readonly action: string
@@ -16,6 +16,20 @@ export interface EventMap {
     readonly irr: number
     readonly isr: number
     readonly imr: number
+  }
+  /**
+   * A step on the way of an interrupt through I/O APIC, message and local APIC. `pin` is an input of an I/O APIC or the
+   * number of an LVT entry's pin (LINT0, LINT1); `deliveryMode` has the hardware's encoding.
+   */
+  apic: {
+    readonly chip: string
+    readonly action: string
+    readonly vector?: number
+    readonly deliveryMode?: number
+    readonly pin?: number
+    readonly destination?: number
+    readonly destinationMode?: 'physical' | 'logical'
+    readonly trigger?: 'edge' | 'level'
   }
   /** The CPU delivers an interrupt or exception; `ip` is the address that will be saved. */
   interrupt: {

@@ -53,7 +53,7 @@ export function movFromControl(cpu: CpuCore, a: number, b: number, c: number): v
       break
     case 8:
       if (!in64BitMode(cpu)) raiseUd()
-      value = s.cr8
+      value = cpu.platform.taskPriority?.() ?? s.cr8
       break
     default:
       raiseUd()

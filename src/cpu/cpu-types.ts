@@ -31,6 +31,10 @@ export interface CpuMemory {
   write32(seg: number, offset: number, value: number): void
   /** Eight bytes, as two halves. */
   write64(seg: number, offset: number, lo: number, hi: number): void
+  /** Sixteen bytes to byte `to` of linear memory (a multiple of 4). `aligned`: #GP(0) unless the linear address is a multiple of 16. */
+  read128(seg: number, offset: number, to: number, aligned: boolean): void
+  /** Sixteen bytes from byte `from` of linear memory, all or none. */
+  write128(seg: number, offset: number, from: number, aligned: boolean): void
   /** See LinearMemory. */
   run(linear: number, size: number, write: boolean, user: boolean): number
   /** Raises what a write of `size` bytes would raise, without writing. */
@@ -133,10 +137,24 @@ export const SHADOW_SS = 2
 export interface CpuPlatform {
   /** The processor enters (true) or leaves SMM: SMRAM becomes visible. */
   smmChanged?(active: boolean): void
-  /** FERR# / IGNNE# style reporting of x87 errors on IRQ13. */
-  ferr?(): void
-  /** CR8 / task priority changed. */
+  /** FERR#: an unmasked x87 error waits and CR0.NE is clear (true), or waits no longer (false). Called at the instruction that finds it. */
+  ferr?(asserted: boolean): void
+  /** IGNNE#: with CR0.NE clear, x87 instructions go on although an error waits. Without it, or while it says false, they stop the processor until an interrupt. */
+  ignne?(): boolean
+  /** CR8 was written. */
   taskPriorityChanged?(priority: number): void
+  /** What MOV from CR8 reads, where the local APIC keeps it. */
+  taskPriority?(): number
+  /** The processor's local APIC, as CPUID reports it. */
+  readonly apic?: { readonly id: number; readonly enabled: boolean }
+  /** The processor performs an INIT. */
+  initialised?(): void
+  /** Software wrote the time-stamp counter. */
+  timestampWritten?(): void
+  /** What the time-stamp counter counts: an integer below 2^53 that never decreases. Default: instructions. */
+  timestamp?(): number
+  /** PAUSE: a processor that spins may give its turn away. */
+  spins?(): void
   /** An MSR that the platform owns (APIC base and x2APIC registers); undefined = #GP. */
   readMsr?(index: number): bigint | undefined
   /** False = #GP. */

@@ -13,7 +13,7 @@ import {
 import { FLAG_AC, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM } from '../isa/flags.js'
 import { SEG_CS, SEG_DS, SEG_ES, SEG_SS } from '../isa/instruction.js'
 import type { AddressSpace } from '../memory/index.js'
-import { CR0_AM, CR0_PE } from '../mmu/index.js'
+import { CR0_AM, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR } from '../mmu/index.js'
 import { type CpuPlatform, SHADOW_SS } from './cpu-types.js'
 import { anyBreakpoint, DR6_BS, instructionBreakpoints, noteDataAccess } from './debug-registers.js'
 import { deliverDebug, deliverException, deliverInterrupt, deliverNmi } from './deliver.js'
@@ -30,13 +30,16 @@ import {
   MODE_FLAT_ES,
   MODE_FLAT_SS,
   MODE_PROTECTED,
+  MODE_SSE,
   MODE_STACK32,
+  MODE_X87,
   OFF_DR,
 } from './layout.js'
 import { LinearMemory } from './linear-memory.js'
 import { type CpuModel, MODELS } from './models.js'
-import { MsrFile } from './msr.js'
+import { MsrFile, readMsr, writeMsr } from './msr.js'
 import { initState, resetState } from './reset.js'
+import { type CpuSavedState, loadTlb, readCpuState, saveMsrs, saveRegisters, saveTlb } from './saved-state.js'
 import { enterSmm } from './smm.js'
 import { CpuState } from './state.js'
 
@@ -61,8 +64,10 @@ export interface CpuOptions {
   readonly model?: CpuModel
   readonly platform?: CpuPlatform
   readonly events?: EventSink
-  /** TSC ticks per instruction. Default 1. */
+  /** TSC ticks per instruction. Default 1. Not used with a platform that has a `timestamp`. */
   readonly tscPerInstruction?: number
+  /** The processor that runs after power-on; the others wait for a start-up IPI. Default true. */
+  readonly bootstrap?: boolean
 }
 
 /** Why `Cpu.run` returned. */
@@ -121,6 +126,11 @@ export class Cpu implements EngineHost {
   private nmiPending = false
   private smiPending = false
   private initPending = false
+  /** INIT of a processor that is not the bootstrap one: nothing but a start-up IPI gets it going. */
+  private waitsForStartUp = false
+  /** Vector of a start-up IPI that arrived, or -1. */
+  private startUp = -1
+  private readonly bootstrap: boolean
   private stopRequested = false
   private tscOffset = 0n
   private readonly tscRate: bigint
@@ -149,11 +159,17 @@ export class Cpu implements EngineHost {
     this.events = options.events
     this.wasmMemory = options.wasmMemory
     this.tscRate = BigInt(options.tscPerInstruction ?? 1)
+    this.bootstrap = options.bootstrap ?? true
     this.s = new CpuState(space.bytes.buffer, offset)
     this.store = { offset: offset + CPU_MEMORY_SIZE, size: storeSize }
     this.mem = this.memory = new LinearMemory(this.s, space, this.model)
-    this.frontend = new Frontend(this.s, this.mem, space, this.model, offset + CPU_BLOCK_SIZE, (frame) =>
-      this.engine?.invalidateFrame(frame),
+    this.frontend = new Frontend(
+      this.s,
+      this.mem,
+      space,
+      this.model,
+      offset + CPU_BLOCK_SIZE,
+      (frame, from, to, kept) => this.engine?.invalidate(frame, from, to, kept),
     )
     this.executor = options.executor(this)
     this.engine = (options.engine ?? stepEngine)(this)
@@ -173,10 +189,9 @@ export class Cpu implements EngineHost {
 
   /** A hardware reset: registers and modes as after power-on; memory and the instruction count stay. */
   reset(): void {
-    this.msr.clear()
-    this.tscOffset = BigInt(-this.retired) * this.tscRate
     resetState(this)
     this.clearEvents()
+    this.waitsForStartUp = !this.bootstrap
     this.mem.configurePaging()
     this.mem.flushAll()
     this.frontend.invalidateAll()
@@ -189,6 +204,7 @@ export class Cpu implements EngineHost {
     this.nmiPending = false
     this.smiPending = false
     this.initPending = false
+    this.startUp = -1
     this.shadowEnd = -1
     this.pendingDebug = 0
     this.attention = true
@@ -212,6 +228,13 @@ export class Cpu implements EngineHost {
     this.attention = true
   }
 
+  /** A start-up IPI: gets a processor that waits for one going in real mode at `vector` × 4096; others do not notice. */
+  raiseStartUp(vector: number): void {
+    if (!this.waitsForStartUp && !this.initPending) return
+    this.startUp = vector & 0xff
+    this.attention = true
+  }
+
   /** The interrupt controller's INT wire changed: have a look before the next instruction. */
   interruptChanged(): void {
     if (this.interrupts.pending) this.attention = true
@@ -224,6 +247,82 @@ export class Cpu implements EngineHost {
   }
 
   interruptEngine(): void {
+    this.attention = true
+  }
+
+  /** Reads an MSR as RDMSR at privilege level 0 does; undefined where that would fault. */
+  readMsr(index: number): bigint | undefined {
+    return readMsr(this, index)
+  }
+
+  /** Writes an MSR as WRMSR at privilege level 0 does; false where that would fault. */
+  writeMsr(index: number, value: bigint): boolean {
+    return writeMsr(this, index, value)
+  }
+
+  // --- saved state -------------------------------------------------------------------------------------------------
+
+  /** The processor between two instructions, as plain data. Memory is saved by its address space. */
+  saveState(): CpuSavedState {
+    const { s } = this
+    return {
+      version: 1,
+      model: this.model.name,
+      retired: this.retired,
+      tscOffset: BigInt.asUintN(64, this.tscOffset).toString(16),
+      registers: saveRegisters(s),
+      flags: s.flags,
+      pdptes: this.mem.walker.pdptes.slice(),
+      tlb: saveTlb(s),
+      msrs: saveMsrs(this.msr),
+      cpl: this.cpl,
+      halted: this.halted,
+      shutdown: this.shutdown,
+      nmiBlocked: this.nmiBlocked,
+      inSmm: this.inSmm,
+      smbase: this.smbase,
+      pendingDebug: this.pendingDebug,
+      shadow: this.retired === this.shadowEnd ? this.shadow : 0,
+      nmiPending: this.nmiPending,
+      smiPending: this.smiPending,
+      initPending: this.initPending,
+      waitsForStartUp: this.waitsForStartUp,
+      startUp: this.startUp,
+    }
+  }
+
+  /** Takes a saved state over; memory must have been loaded before. Throws `bad-state` and changes nothing when it does not fit. */
+  loadState(state: CpuSavedState): void {
+    const saved = readCpuState(state, this.model.name)
+    const { s } = this
+    this.mem.flushAll()
+    s.u8.set(saved.registers, s.base)
+    s.flags = saved.flags
+    this.retired = saved.retired
+    this.tscOffset = BigInt(`0x${saved.tscOffset}`)
+    this.msr.clear()
+    for (const [index, value] of saved.msrs) this.msr.set(index, BigInt(`0x${value}`))
+    this.halted = saved.halted
+    this.shutdown = saved.shutdown
+    this.nmiBlocked = saved.nmiBlocked
+    this.smbase = saved.smbase
+    this.inSmm = saved.inSmm
+    this.pendingDebug = saved.pendingDebug
+    this.shadow = saved.shadow
+    this.shadowEnd = saved.shadow === 0 ? -1 : saved.retired
+    this.nmiPending = saved.nmiPending
+    this.smiPending = saved.smiPending
+    this.initPending = saved.initPending
+    this.waitsForStartUp = saved.waitsForStartUp
+    this.startUp = saved.startUp
+    this.nextRip = s.rip
+    this.frontend.invalidateAll()
+    this.mem.configurePaging()
+    this.mem.walker.pdptes.set(saved.pdptes)
+    loadTlb(s, saved.tlb)
+    this.mem.entriesLoaded()
+    this.setCpl(saved.cpl)
+    this.updateMode()
     this.attention = true
   }
 
@@ -243,12 +342,18 @@ export class Cpu implements EngineHost {
   }
 
   readTsc(): bigint {
-    return BigInt(this.retired) * this.tscRate + this.tscOffset
+    return BigInt.asUintN(64, this.timestamp() + this.tscOffset)
   }
 
   /** See CpuCore. */
   writeTsc(value: bigint): void {
-    this.tscOffset = value - BigInt(this.retired) * this.tscRate
+    this.tscOffset = value - this.timestamp()
+    this.platform.timestampWritten?.()
+  }
+
+  /** What the time-stamp counter counts, before software's offset. */
+  private timestamp(): bigint {
+    return this.platform.timestamp ? BigInt(this.platform.timestamp()) : BigInt(this.retired) * this.tscRate
   }
 
   updateMode(): void {
@@ -269,6 +374,7 @@ export class Cpu implements EngineHost {
       if (flat[SEG_SS]) mode |= MODE_FLAT_SS
     }
     if (protectedMode) mode |= MODE_PROTECTED
+    if ((s.cr0 & (CR0_EM | CR0_TS)) === 0) mode |= s.cr4 & CR4_OSFXSR ? MODE_X87 | MODE_SSE : MODE_X87
     s.mode = mode
     s.tagSelect = this.cpl === 3 ? 16 : 0
     this.mem.setCpl(this.cpl)
@@ -320,7 +426,7 @@ export class Cpu implements EngineHost {
         }
         if (this.stopRequested) return 'stopped'
         if (this.shutdown) return 'shutdown'
-        if (this.halted) return 'halted'
+        if (this.halted || this.waitsForStartUp) return 'halted'
         if (this.attention) {
           // A shadow, a trap flag or a breakpoint: one instruction, then look again.
           this.step()
@@ -337,8 +443,9 @@ export class Cpu implements EngineHost {
     return !this.inSmm && (this.smiPending || (this.nmiPending && !this.nmiBlocked))
   }
 
-  /** Halted, and nothing that has already happened will wake the processor: the answer must not depend on where a budget ends. */
-  private get asleep(): boolean {
+  /** Halted or waiting for a start-up IPI, and nothing that has already happened will wake the processor: the answer must not depend on where a budget ends. */
+  get asleep(): boolean {
+    if (this.waitsForStartUp) return this.startUp < 0 && !this.initPending
     if (!this.halted || this.pendingDebug !== 0 || this.initPending) return false
     if (this.wakes) return false
     return (this.s.flagsRest & FLAG_IF) === 0 || !this.interrupts.pending
@@ -368,10 +475,25 @@ export class Cpu implements EngineHost {
     if (this.initPending) {
       this.initPending = false
       if (this.platform.smmChanged && this.inSmm) this.platform.smmChanged(false)
+      const { startUp } = this
       initState(this)
+      this.platform.initialised?.()
       this.clearEvents()
+      this.startUp = startUp
+      this.waitsForStartUp = !this.bootstrap
       this.mem.configurePaging()
       this.updateMode()
+      return true
+    }
+    if (this.waitsForStartUp) {
+      if (this.startUp < 0) return false
+      s.setSegment(SEG_CS, this.startUp << 8, this.startUp << 12, 0xffff, 0x9b)
+      s.rip = this.nextRip = 0
+      this.startUp = -1
+      this.waitsForStartUp = false
+      this.retired++
+      this.updateMode()
+      this.attention = true
       return true
     }
     if (this.shutdown) {
@@ -520,6 +642,6 @@ const stepEngine: EngineFactory = (host) => ({
     do host.step()
     while (--budget > 0 && !host.attention)
   },
-  invalidateFrame(): void {},
+  invalidate(): void {},
   contextChanged(): void {},
 })

@@ -5,8 +5,10 @@
 
 import { CR4_OSXSAVE, CR4_PKE } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
+import { OFF_XCR0 } from './layout.js'
 import { type CpuModel, cpuSignature, type Feature } from './models.js'
 import { in64BitMode } from './system-common.js'
+import { PKRU_COMPONENT, PKRU_OFFSET, PKRU_SIZE, XCR0_PKRU, XCR0_X87, xsaveComponents, xsaveSize } from './xsave.js'
 
 type Bits = readonly (readonly [number, Feature])[]
 
@@ -47,6 +49,7 @@ const LEAF1_ECX: Bits = [
   [21, 'x2apic'],
   [22, 'movbe'],
   [23, 'popcnt'],
+  [24, 'tsc-deadline'],
   [25, 'aes'],
   [26, 'xsave'],
   [28, 'avx'],
@@ -56,10 +59,12 @@ const LEAF1_ECX: Bits = [
 const LEAF7_EBX: Bits = [
   [0, 'fsgsbase'],
   [3, 'bmi1'],
+  [6, 'fdp-excptn-only'],
   [7, 'smep'],
   [8, 'bmi2'],
   [9, 'erms'],
   [10, 'invpcid'],
+  [13, 'zero-fcs-fds'],
   [18, 'rdseed'],
   [19, 'adx'],
   [20, 'smap'],
@@ -186,9 +191,27 @@ function basicLeaf(model: CpuModel, leaf: number, subleaf: number, cr4: number, 
       out.ebx = collect(model, LEAF7_EBX)
       out.ecx = collect(model, LEAF7_ECX) | (cr4 & CR4_PKE ? 1 << 4 : 0)
       return
-    default:
-      // 3 (serial number), 6 (power), 9, 0Ah (counters), 0Bh (topology), 0Dh (XSAVE): nothing to report.
+    case 0x0d:
+      if (model.features.has('xsave')) extendedState(model, subleaf >>> 0, out)
       return
+    default:
+      // 3 (serial number), 6 (power), 9, 0Ah (counters): nothing to report.
+      return
+  }
+}
+
+/** Leaf 0Dh: the components that XCR0 can enable. The size for those that it does enable is filled in by {@link cpuidHelper}. */
+function extendedState(model: CpuModel, subleaf: number, out: CpuidResult): void {
+  const components = xsaveComponents(model)
+  if (subleaf === 0) {
+    out.eax = components
+    out.ebx = xsaveSize(XCR0_X87)
+    out.ecx = xsaveSize(components)
+  } else if (subleaf === 1) {
+    out.eax = model.features.has('xsaveopt') ? 1 : 0
+  } else if (subleaf === PKRU_COMPONENT && components & XCR0_PKRU) {
+    out.eax = PKRU_SIZE
+    out.ebx = PKRU_OFFSET
   }
 }
 
@@ -225,12 +248,33 @@ function extendedLeaf(model: CpuModel, leaf: number, code64: boolean, out: Cpuid
   }
 }
 
+/** Leaf 0Bh: every processor is a package with one core of one thread. */
+function topology(subleaf: number, id: number, out: CpuidResult): void {
+  const level = subleaf < 2 ? subleaf + 1 : 0
+  out.eax = 0
+  out.ebx = level === 0 ? 0 : 1
+  out.ecx = (level << 8) | (subleaf & 0xff)
+  out.edx = id
+}
+
 const result: CpuidResult = { eax: 0, ebx: 0, ecx: 0, edx: 0 }
 
 /** Helper CPUID. */
 export function cpuidHelper(cpu: CpuCore): void {
   const s = cpu.s
-  cpuid(cpu.model, s.reg32(0), s.reg32(1), s.cr4, in64BitMode(cpu), result)
+  const leaf = s.reg32(0)
+  const subleaf = s.reg32(1)
+  cpuid(cpu.model, leaf, subleaf, s.cr4, in64BitMode(cpu), result)
+  const { apic } = cpu.platform
+  if (leaf === 1) {
+    if (apic === undefined || !apic.enabled) result.edx &= ~(1 << 9)
+    if (apic === undefined) result.ecx &= ~((1 << 21) | (1 << 24))
+    else result.ebx |= apic.id << 24
+  } else if (leaf === 0x0b && apic !== undefined && cpu.model.maxLeaf >= leaf) {
+    topology(subleaf, apic.id, result)
+  } else if (leaf === 0x0d && subleaf === 0 && result.ebx !== 0) {
+    result.ebx = xsaveSize(s.get32(OFF_XCR0))
+  }
   s.setReg32(0, result.eax)
   s.setReg32(3, result.ebx)
   s.setReg32(1, result.ecx)

@@ -34,8 +34,11 @@ export interface Engine {
   readonly name: 'reference' | 'threaded' | 'translated'
   /** Retires at most `budget` instructions from `s.rip` on and returns at an instruction boundary; sooner when `attention` is set, or whenever it likes after the first one. */
   run(budget: number): void
-  /** Instructions decoded from this page of linear memory (byte offset / 4096) are stale. */
-  invalidateFrame(frame: number): void
+  /**
+   * Bytes `from` to `to` (exclusive) of page `frame` of linear memory (byte offset / 4096) changed: what was made from instructions there is
+   * stale. `kept`, one bit per byte of the page and all clear, is where the engine marks the bytes of what it keeps from that page.
+   */
+  invalidate(frame: number, from: number, to: number, kept: Uint8Array): void
   /** Everything that depends on translation, segment bases or modes must be looked up again. */
   contextChanged(): void
 }

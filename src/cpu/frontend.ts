@@ -21,8 +21,10 @@ import {
   SEG_LIMIT,
   SEG_STRIDE,
 } from './layout.js'
-import { isX87Feature, LIFT } from './lift.js'
+import { LIFT } from './lift.js'
+import { isX87Feature } from './lift-x87.js'
 import type { LinearMemory } from './linear-memory.js'
+import type { Engine } from './engine-types.js'
 import type { CpuModel } from './models.js'
 import type { CpuState } from './state.js'
 import { UopBuilder } from './uop-builder.js'
@@ -83,17 +85,18 @@ export class Frontend {
   /** Per page that ever held instructions: a bit for each byte that was decoded, looked at when a chunk is hit. */
   private readonly decoded: Map<number, Uint8Array> = new Map()
   private readonly crossing: Uint8Array = new Uint8Array(16)
+  private readonly kept: Uint8Array = new Uint8Array(512)
   private readonly decode: Decode
-  private readonly onInvalidate: (frame: number) => void
+  private readonly onInvalidate: Engine['invalidate']
 
-  /** `offset`: where the front end's {@link FRONTEND_SIZE} bytes start. `onInvalidate` hears of pages whose instructions changed. */
+  /** `offset`: where the front end's {@link FRONTEND_SIZE} bytes start. `onInvalidate` hears of instructions that changed. */
   constructor(
     s: CpuState,
     mem: LinearMemory,
     space: AddressSpace,
     model: CpuModel,
     offset: number,
-    onInvalidate: (frame: number) => void,
+    onInvalidate: Engine['invalidate'],
   ) {
     this.s = s
     this.mem = mem
@@ -129,7 +132,10 @@ export class Frontend {
     for (let chunk = first; chunk <= last; chunk++) hit |= 1 << chunk
     if ((this.chunks[frame]! & hit) === 0) return
     if (!this.holdsCode(frame, offset, Math.min(length, 4096 - offset))) return
-    this.invalidate(frame)
+    this.invalidate(frame, offset, Math.min(4096, offset + length))
+    if (this.chunks[frame] !== 0) return
+    // Another processor may have decoded instructions of this page, and still relies on hearing of writes.
+    for (const other of frontends.get(this.space)!) if (other.chunks[frame] !== 0) return
     this.space.clearWatch(page, WATCH_CODE)
   }
 
@@ -153,17 +159,23 @@ export class Frontend {
     return false
   }
 
-  private invalidate(frame: number): void {
+  /** Bytes of a page changed: single instructions of the whole page go, blocks only where they meet the change. */
+  private invalidate(frame: number, from: number, to: number): void {
     this.generation[frame]!++
-    this.chunks[frame] = 0
-    this.decoded.get(frame)?.fill(0)
-    this.onInvalidate(frame)
+    const { kept } = this
+    kept.fill(0)
+    this.onInvalidate(frame, from, to, kept)
+    let chunks = 0
+    // A chunk has 128 bytes, that is 16 bytes of bits.
+    for (let n = 0; n < 512; n++) if (kept[n] !== 0) chunks |= 1 << (n >> 4)
+    this.chunks[frame] = chunks
+    this.decoded.get(frame)?.set(kept)
   }
 
   /** Forgets every instruction, as when memory was replaced from outside. */
   invalidateAll(): void {
-    for (let frame = 0; frame < this.chunks.length; frame++) if (this.chunks[frame]) this.invalidate(frame)
-    this.space.clearCodeWatch()
+    for (let frame = 0; frame < this.chunks.length; frame++) if (this.chunks[frame]) this.invalidate(frame, 0, 4096)
+    if (frontends.get(this.space)!.length === 1) this.space.clearCodeWatch()
   }
 
   /** Notes that instructions were decoded from `length` bytes at `place` of the page of physical address `physical`. */

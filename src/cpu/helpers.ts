@@ -33,6 +33,7 @@ import {
   into,
   monitor,
   mwait,
+  pause,
   random,
   setAc,
   ud,
@@ -63,6 +64,7 @@ import {
 import { rsm } from './smm.js'
 import { syscall, sysenter, sysexit, sysret } from './syscall.js'
 import type { Helper } from './system-common.js'
+import { fxrstor, fxsave, xgetbv, xrstor, xsave, xsetbv } from './xsave.js'
 
 /** Helper numbers. */
 export const HELPER = {
@@ -146,6 +148,13 @@ export const HELPER = {
   count8086: 77,
   rdpkru: 78,
   wrpkru: 79,
+  pause: 80,
+  fxsave: 81,
+  fxrstor: 82,
+  xsave: 83,
+  xrstor: 84,
+  xgetbv: 85,
+  xsetbv: 86,
 } as const
 
 const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
@@ -229,6 +238,13 @@ const BY_NAME: Readonly<Record<keyof typeof HELPER, Helper>> = {
   count8086,
   rdpkru,
   wrpkru,
+  pause,
+  fxsave,
+  fxrstor,
+  xsave,
+  xrstor,
+  xgetbv,
+  xsetbv,
 }
 
 /** `HELPERS[HELPER.x]` is helper x. */

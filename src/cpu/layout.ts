@@ -70,10 +70,35 @@ export const OFF_FLAT = 0x348
 /** DR0–DR7, 8 bytes each. */
 export const OFF_DR = 0x360
 
-/** Room for the x87 stack (8 × 16 bytes), XMM0–15 (16 × 16 bytes), and their control words. */
+/**
+ * The *physical* x87 registers R0–R7, 16 bytes each: the 64-bit significand, then sign and exponent in 2 bytes; ST(i) is R((TOP + i) mod 8). MM0–MM7 are
+ * the significands of R0–R7.
+ */
 export const OFF_X87 = 0x400
+/** XMM0–XMM15, 16 bytes each. */
 export const OFF_XMM = 0x500
-export const OFF_FPU_CONTROL = 0x600
+/** u16: x87 control word. */
+export const OFF_FCW = 0x600
+/** u16: x87 status word, with TOP left 0: it lives in {@link OFF_TOP}. Bits B and ES are kept true. */
+export const OFF_FSW = 0x604
+/** u8: one bit per physical register, set when it is not empty (the abridged tag of FXSAVE). */
+export const OFF_FTAG = 0x608
+/** u8: number of the physical register that is ST(0). */
+export const OFF_TOP = 0x60c
+/** u16: opcode of the last x87 instruction that FSTENV reports, 11 bits. */
+export const OFF_FOP = 0x610
+/** u16 each: selectors of the last x87 instruction and of its memory operand. */
+export const OFF_FCS = 0x614
+export const OFF_FDS = 0x616
+/** i64 each: offsets of the last x87 instruction and of its memory operand. */
+export const OFF_FIP = 0x618
+export const OFF_FDP = 0x620
+/** u32: SSE control and status. */
+export const OFF_MXCSR = 0x628
+/** u32: XCR0 (its upper half is always 0). */
+export const OFF_XCR0 = 0x62c
+/** Four 16-byte temporaries that live for one instruction, for MMX and SSE. */
+export const SLOT_VTEMP = 0x640
 
 /** Number of data-TLB entries (power of two). The TLB is direct-mapped and indexed by the low bits of the linear page number. */
 export const DTLB_ENTRIES = 1024
@@ -133,6 +158,10 @@ export const MODE_FLAT_ES = 32
 export const MODE_FLAT_SS = 64
 /** CR0.PE with EFLAGS.VM clear; some encodings exist only there. */
 export const MODE_PROTECTED = 128
+/** x87 instructions run: CR0.EM and CR0.TS are clear. */
+export const MODE_X87 = 256
+/** SSE instructions run: CR0.EM and CR0.TS are clear, CR4.OSFXSR is set. MMX needs {@link MODE_X87} only. */
+export const MODE_SSE = 512
 
 /** Byte offset of general register `reg` (0–15), or of AH–BH for 16–19. */
 export function gprSlot(reg: number): number {

@@ -208,6 +208,7 @@ export const LIFT_SYSTEM: Readonly<Record<string, Lift>> = {
   retf: (i, b) => b.helper(HELPER.retFar, { a: i.opSize, imm: i.operands > 0 ? i.imm & 0xffff : 0, ends: true }),
   iret: sized(HELPER.iret),
   int: (i, b) => b.helper(HELPER.intN, { imm: i.imm & 0xff, ends: true }),
+  pause: plain(HELPER.pause, false),
   int3: plain(HELPER.int3, true),
   int1: plain(HELPER.int1, true),
   into: plain(HELPER.into, true),
@@ -288,5 +289,4 @@ export const LIFT_SYSTEM: Readonly<Record<string, Lift>> = {
   rdseed: toRegister(HELPER.random),
   monitor: (i, b) => b.helper(HELPER.monitor, { a: i.seg, b: i.addrSize, ends: false }),
   mwait: plain(HELPER.mwait, true),
-  wait: plain(HELPER.wait, false),
 }

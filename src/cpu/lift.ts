@@ -7,10 +7,12 @@
 
 import { type Instruction, OPERAND, PREFIX_REP, PREFIX_REPNE, SEG_ES, SEG_SS } from '../isa/instruction.js'
 import { MNEMONICS } from '../isa/mnemonics.js'
-import { ROWS } from '../isa/table.js'
 import { HELPER } from './helpers.js'
 import { gprSlot, SLOT_GPR, tempSlot } from './layout.js'
+import { LIFT_SIMD } from './lift-simd.js'
+import { LIFT_SSE } from './lift-sse.js'
 import { LIFT_SYSTEM } from './lift-system.js'
+import { LIFT_X87 } from './lift-x87.js'
 import { COUNT_ROTATE, COUNT_ROTATE_CARRY, COUNT_SHIFT } from './miscellany.js'
 import { type UopBuilder, widthOf } from './uop-builder.js'
 import { UOP } from './uops.js'
@@ -558,7 +560,6 @@ const LIFT_ORDINARY: Readonly<Record<string, Lift>> = {
   sahf: flag(UOP.SAHF),
   salc: flag(UOP.SALC),
   nop: nothing,
-  pause: nothing,
   lfence: nothing,
   mfence: nothing,
   sfence: nothing,
@@ -572,19 +573,12 @@ const LIFT_ORDINARY: Readonly<Record<string, Lift>> = {
   endbr64: nothing,
 }
 
-/** x87 instructions: for processors without an x87. */
-const liftEscape: Lift = (_i, b) => b.helper(HELPER.coprocessorEscape, { ends: false })
-
-const X87_MNEMONICS: ReadonlySet<string> = new Set(
-  ROWS.filter((row) => isX87Feature(row.feature)).map((row) => row.mnemonic),
-)
-
-/** Whether a feature name of the instruction table belongs to the x87. */
-export function isX87Feature(feature: string): boolean {
-  return feature.startsWith('fpu') || feature === 'fcmov'
-}
-
 /** The lifting function of each mnemonic number; `undefined` where nothing is implemented. */
 export const LIFT: readonly (Lift | undefined)[] = MNEMONICS.map(
-  (name) => LIFT_ORDINARY[name] ?? LIFT_SYSTEM[name] ?? (X87_MNEMONICS.has(name) ? liftEscape : undefined),
+  (name) =>
+    LIFT_ORDINARY[name] ??
+    LIFT_SYSTEM[name] ??
+    LIFT_X87[name] ??
+    LIFT_SIMD[name] ??
+    LIFT_SSE[name],
 )

@@ -458,6 +458,13 @@ export class LinearMemory implements CpuMemory {
     this.filled[this.filledCount++] = e
   }
 
+  /** Entries were written from outside, without tags: takes stock of them. */
+  entriesLoaded(): void {
+    this.findFilled()
+    this.largeEntries = true
+    this.dropTags()
+  }
+
   /** Builds the list of valid entries anew. */
   private findFilled(): void {
     this.filledCount = 0
@@ -679,6 +686,60 @@ export class LinearMemory implements CpuMemory {
     }
     this.space.write32(first, lo >>> 0)
     this.space.write32(first + 4, hi >>> 0)
+  }
+
+  /** The linear address of a 16-byte operand, after the checks that come before translation. */
+  private linear128(seg: number, offset: number, aligned: boolean, write: boolean): number {
+    const linear = this.linear(seg, offset, 16, write)
+    if (aligned) {
+      if (linear % 16 !== 0) raiseGp(0)
+    } else {
+      this.checkAlignment(linear, 16)
+    }
+    if (this.watcher) this.watcher.dataAccess(linear, 16, write)
+    return linear
+  }
+
+  read128(seg: number, offset: number, to: number, aligned: boolean): void {
+    const linear = this.linear128(seg, offset, aligned, false)
+    const { i32 } = this.s
+    const at = this.direct(linear, 16, false, this.user)
+    if (at >= 0) {
+      const { view } = this
+      i32[to >> 2] = view.getInt32(at, true)
+      i32[(to >> 2) + 1] = view.getInt32(at + 4, true)
+      i32[(to >> 2) + 2] = view.getInt32(at + 8, true)
+      i32[(to >> 2) + 3] = view.getInt32(at + 12, true)
+      return
+    }
+    // Both pages are translated before anything is read: a device must not see half an access.
+    const first = this.translate(linear, false, this.user)
+    const head = pageRest(linear)
+    const second = head < 16 ? this.translate(this.next(linear, head), false, this.user) : 0
+    if (head >= 16) {
+      for (let n = 0; n < 4; n++) i32[(to >> 2) + n] = this.space.read32(first + 4 * n)
+      return
+    }
+    for (let n = 0; n < 16; n++) this.s.u8[to + n] = this.space.read8(n < head ? first + n : second + n - head)
+  }
+
+  write128(seg: number, offset: number, from: number, aligned: boolean): void {
+    const linear = this.linear128(seg, offset, aligned, true)
+    const { i32 } = this.s
+    const at = this.direct(linear, 16, true, this.user)
+    if (at >= 0) {
+      const { view } = this
+      for (let n = 0; n < 4; n++) view.setInt32(at + 4 * n, i32[(from >> 2) + n]!, true)
+      return
+    }
+    const first = this.translate(linear, true, this.user)
+    const head = pageRest(linear)
+    const second = head < 16 ? this.translate(this.next(linear, head), true, this.user) : 0
+    if (head >= 16) {
+      for (let n = 0; n < 4; n++) this.space.write32(first + 4 * n, i32[(from >> 2) + n]! >>> 0)
+      return
+    }
+    for (let n = 0; n < 16; n++) this.space.write8(n < head ? first + n : second + n - head, this.s.u8[from + n]!)
   }
 
   probeWrite(seg: number, offset: number, size: number): void {

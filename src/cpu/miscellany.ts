@@ -10,6 +10,7 @@ import type { CpuCore } from './cpu-types.js'
 import { EVENT_INT1, EVENT_SOFTWARE, EVENT_SOFTWARE_TRAP, softwareInterrupt } from './deliver.js'
 import { raise, raiseGp, raiseUd, VECTOR_BP, VECTOR_DB, VECTOR_NM, VECTOR_OF } from './exceptions.js'
 import { in64BitMode, requireCpl0, setSlot } from './system-common.js'
+import { ready } from './x87-state.js'
 
 const RAX = 0
 const RCX = 1
@@ -130,13 +131,14 @@ export function setAc(cpu: CpuCore, _a: number, _b: number, _c: number, imm: num
   cpu.updateMode()
 }
 
-/** Helper WAIT. */
+/** Helper WAIT, while CR0.EM or CR0.TS is set. */
 export function wait(cpu: CpuCore): void {
   if ((cpu.s.cr0 & (CR0_MP | CR0_TS)) === (CR0_MP | CR0_TS)) raise(VECTOR_NM)
+  ready(cpu)
 }
 
 /**
- * Helper ESC: an x87 instruction on a processor without an x87. CR0.EM and CR0.TS send it to an emulator by #NM; otherwise processors up to the
+ * Helper ESC: an x87 instruction that does not run, for want of an x87 or because of CR0. CR0.EM and CR0.TS send it to an emulator by #NM; otherwise processors up to the
  * 80486 go on as if it had run (nobody answers on the coprocessor bus), later ones do not know it.
  */
 export function coprocessorEscape(cpu: CpuCore): void {
@@ -162,6 +164,11 @@ export function count8086(cpu: CpuCore, a: number, b: number, c: number): void {
     else count = count % (c + 1) || c + 1
   }
   s.set32(a, count)
+}
+
+/** Helper PAUSE: nothing but a hint, for a machine that runs several processors in turns. */
+export function pause(cpu: CpuCore): void {
+  cpu.platform.spins?.()
 }
 
 /** Helper WBINVD, INVD: caches are not modelled. */

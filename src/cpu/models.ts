@@ -21,11 +21,11 @@ export type Feature =
   | 'fpu' | 'vme' | 'de' | 'pse' | 'tsc' | 'msr' | 'pae' | 'mce' | 'cx8' | 'apic' | 'sep' | 'mtrr' | 'pge' | 'mca' |
   'cmov' | 'pat' | 'pse36' | 'clfsh' | 'mmx' | 'fxsr' | 'sse' | 'sse2'
   // leaf 1 ECX
-  | 'sse3' | 'pclmulqdq' | 'monitor' | 'vmx' | 'ssse3' | 'cx16' | 'pcid' | 'sse4.1' | 'sse4.2' | 'x2apic' | 'movbe'
-  | 'popcnt' | 'aes' | 'xsave' | 'avx' | 'rdrand' | 'hypervisor'
+  | 'sse3' | 'pclmulqdq' | 'monitor' | 'vmx' | 'ssse3' | 'cx16' | 'pcid' | 'sse4.1' | 'sse4.2' | 'x2apic' | 'movbe' | 'tsc-deadline'
+  | 'popcnt' | 'aes' | 'xsave' | 'xsaveopt' | 'avx' | 'rdrand' | 'hypervisor'
   // leaf 7
   | 'fsgsbase' | 'bmi1' | 'smep' | 'bmi2' | 'erms' | 'invpcid' | 'rdseed' | 'adx' | 'smap' | 'umip' | 'pku' |
-  'rdpid' | 'cet'
+  'rdpid' | 'cet' | 'fdp-excptn-only' | 'zero-fcs-fds'
   // extended leaves
   | 'lahf64' | 'lzcnt' | 'prefetchw' | 'syscall' | 'nx' | 'pdpe1gb' | 'rdtscp' | 'lm' | 'invtsc'
   // without a CPUID bit
@@ -74,6 +74,11 @@ export interface CpuModel {
   readonly cr4Mask: number
   /** Bits of EFER that exist; 0 = there is no EFER. */
   readonly eferMask: number
+  /**
+   * The x87 notes opcode and data pointer of instructions with an unmasked exception only, and no selectors (CPUID FDP_EXCPTN_ONLY and the
+   * deprecation of FCS and FDS).
+   */
+  readonly x87PointersOnException: boolean
   /** Revision identifier in the SMM state save map. */
   readonly smmRevision: number
 }
@@ -81,26 +86,26 @@ export interface CpuModel {
 const I8086: readonly Feature[] = ['8086']
 const I286: readonly Feature[] = [...I8086, '186', '286']
 const I386: readonly Feature[] = [...I286, '386']
-const I486: readonly Feature[] = [...I386, '486', 'flag-ac', 'flag-id', 'cpuid']
+const I486: readonly Feature[] = [...I386, '486', 'fpu', 'flag-ac', 'flag-id', 'cpuid']
 const PENTIUM: readonly Feature[] = [...I486, 'pentium', 'vme', 'de', 'pse', 'tsc', 'msr', 'mce', 'cx8', 'smm']
 // biome-ignore format: a dense list reads better
 const CORE2: readonly Feature[] = [
   ...PENTIUM, 'p6', 'pae', 'sep', 'mtrr', 'pge', 'mca', 'cmov', 'pat', 'pse36', 'clfsh', 'rdpmc', 'monitor', 'cx16',
-  'lahf64', 'syscall', 'nx', 'lm', 'prefetchw',
+  'lahf64', 'syscall', 'nx', 'lm', 'prefetchw', 'apic',
 ]
 // biome-ignore format: a dense list reads better
 const V2: readonly Feature[] = [
-  ...CORE2, 'popcnt', 'pcid', 'rdrand', 'rdseed', 'rdpid', 'fsgsbase', 'smep', 'smap', 'umip', 'pku', 'invpcid',
-  'erms', 'pdpe1gb', 'rdtscp', 'invtsc', 'hypervisor',
+  ...CORE2, 'x2apic', 'tsc-deadline', 'popcnt', 'pcid', 'rdrand', 'rdseed', 'rdpid', 'fsgsbase', 'smep', 'smap', 'umip', 'pku', 'invpcid',
+  'erms', 'pdpe1gb', 'rdtscp', 'invtsc', 'hypervisor', 'fdp-excptn-only', 'zero-fcs-fds',
 ]
 
 /**
- * x87, SIMD and the local APIC are not implemented yet, so no model claims them. To switch a unit on, move its name into the list of
+ * SIMD and the local APIC are not implemented yet, so no model claims them. To switch a unit on, move its name into the list of
  * the first model that has it.
  */
 // biome-ignore format: a dense list reads better
 export const UNIMPLEMENTED_UNITS: readonly Feature[] = [
-  'fpu', 'apic', 'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3', 'sse4.1', 'sse4.2',
+  'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3', 'sse4.1', 'sse4.2',
 ]
 
 const CR0_BITS_286 = 0x0000_000f
@@ -173,6 +178,7 @@ function make(given: Given): CpuModel {
     cr0Ones: i486 ? CR0_ET : has('286') && !i386 ? 0xfff0 : 0,
     cr4Mask,
     eferMask: (has('syscall') ? 0x001 : 0) | (has('lm') ? 0x500 : 0) | (has('nx') ? 0x800 : 0),
+    x87PointersOnException: has('fdp-excptn-only'),
     smmRevision: has('lm') ? 0x2_0064 : 0x2_0000,
   }
 }

@@ -7,15 +7,21 @@ import { SEG_CS } from '../isa/instruction.js'
 import { CR0_CD, CR0_NW } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
 import { DR6_ONES, DR7_ONES } from './debug-registers.js'
-import { SEG_LDTR, SEG_TR } from './layout.js'
+import { OFF_XCR0, SEG_LDTR, SEG_TR } from './layout.js'
 import { cpuSignature } from './models.js'
+import { resetSse } from './mxcsr.js'
 import { SMBASE_DEFAULT } from './smm.js'
+import { resetX87 } from './x87-state.js'
+import { XCR0_X87 } from './xsave.js'
 
 /** Power-on reset: registers, MSRs, TLB, and the processor's own states (halted, shutdown, SMM, NMI). */
 export function resetState(cpu: CpuCore): void {
   cpu.msr.clear()
   cpu.smbase = SMBASE_DEFAULT
   cpu.writeTsc(0n)
+  resetX87(cpu)
+  resetSse(cpu.s)
+  cpu.s.set32(OFF_XCR0, XCR0_X87)
   const i486 = cpu.model.features.has('486')
   common(cpu, i486 ? (CR0_CD | CR0_NW) >>> 0 : 0)
 }

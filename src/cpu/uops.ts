@@ -49,6 +49,9 @@ export const EXT_FLAT = 0x1000
 export const EXT_FOR_WRITE = 0x2000
 /** The address wraps within its segment as a stack access: faults are #SS. Set when seg is SS. */
 
+/** LOAD_V, STORE_V of 16 bytes: #GP(0) unless the linear address is a multiple of 16. */
+export const EXT_ALIGNED = 0x4000
+
 /** Micro-op kinds. "a ← b + c" reads slots b and c at the op's width and writes slot a. */
 export const UOP = {
   /** The end of a block without a branch: RIP ← block start + imm. */
@@ -216,6 +219,19 @@ export const UOP = {
   STOS: 118,
   LODS: 119,
   SCAS: 120,
+
+  // MMX and SSE: 16-byte slots. The width code of LOAD_V and STORE_V is 0 for 16 bytes, else 1–3 for 2, 4, 8; addresses as for LOAD.
+  /** a (16 bytes) ← memory, zero-extended */
+  LOAD_V: 121,
+  /** memory ← the low bytes of a */
+  STORE_V: 122,
+  /** a ← operation ext (b, c, imm): see cpu/simd.ts */
+  SIMD: 123,
+
+  /** x87 operation ext on registers: b = i of ST(i), c = its opcode for the environment, a = slot of AX. See cpu/x87.ts. */
+  X87: 125,
+  /** x87 operation `value` with an operand in memory, whose address is as for LOAD; a = its opcode for the environment, width = operand size. */
+  X87_MEM: 126,
 
   /** Calls helper number ext with (a, b, c, imm). A helper that may change RIP or what instructions mean ends its block (bit 31 of `value`). */
   HELPER: 124,

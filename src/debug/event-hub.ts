@@ -5,6 +5,7 @@ export const EVENT_NAMES: readonly EventName[] = Object.keys({
   translation: 0,
   tlb: 0,
   pic: 0,
+  apic: 0,
   interrupt: 0,
   port: 0,
   dma: 0,

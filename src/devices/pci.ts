@@ -43,6 +43,18 @@ export const PCI_STATUS_ERRORS = 0xf900
 /** Header type: the device has several functions. */
 export const PCI_HEADER_MULTIFUNCTION = 0x80
 
+/** Capability: message-signalled interrupts. */
+export const PCI_CAP_MSI = 0x05
+/** Capability: vendor-specific; its third byte is its length. */
+export const PCI_CAP_VENDOR = 0x09
+/** Capability: message-signalled interrupts with a table in memory. */
+export const PCI_CAP_MSIX = 0x11
+
+/** MSI message control: enable. */
+export const PCI_MSI_ENABLE = 0x0001
+/** MSI-X message control: enable. */
+export const PCI_MSIX_ENABLE = 0x8000
+
 /** Who a function says it is. */
 export interface PciIdentity {
   /** Vendor ID, 16 bits. */
@@ -99,6 +111,20 @@ export interface PciFunctionState {
   readonly intx: boolean
 }
 
+/** A part of a function, such as a capability, that follows its registers without being a subclass. */
+export interface PciConfigWatcher {
+  /** The guest wrote to the watched registers. */
+  written(): void
+  /** The function was reset: every register has its reset value. */
+  reset?(): void
+}
+
+interface ConfigWatch {
+  readonly first: number
+  readonly last: number
+  readonly watcher: PciConfigWatcher
+}
+
 interface BarSlot {
   readonly bar: PciBar
   /** Offset of the register in configuration space. */
@@ -122,7 +148,13 @@ export class PciFunction implements Stateful<PciFunctionState> {
   readonly #resetValues = new Uint8Array(256)
   readonly #writeMask = new Uint8Array(256)
   readonly #clearMask = new Uint8Array(256)
+  /** Bits that the device changes by itself: read-only for the guest, yet part of saved state. */
+  readonly #liveMask = new Uint8Array(256)
   readonly #bars: BarSlot[] = []
+  readonly #watches: ConfigWatch[] = []
+  /** Offsets of the MSI and MSI-X capabilities; 0 while there is none. */
+  #msi = 0
+  #msix = 0
   #router: PciInterruptRouter | undefined
   #slot = -1
   #nextCapability = 0x40
@@ -179,6 +211,28 @@ export class PciFunction implements Stateful<PciFunctionState> {
     }
   }
 
+  /**
+   * Marks bits of the register at `register` as changed by the device itself with {@link PciFunction.setLive}: they take
+   * part in saved state although the guest cannot write them.
+   */
+  defineLive(register: number, size: PortSize, mask: number): void {
+    for (let i = 0; i < size; i++) this.#liveMask[(register + i) & 0xff] = mask >>> (8 * i)
+  }
+
+  /** Replaces the live bits of the byte at `register` by those of `value`; other bits stay. */
+  setLive(register: number, value: number): void {
+    const mask = this.#liveMask[register & 0xff]!
+    this.config[register & 0xff] = (this.config[register & 0xff]! & ~mask) | (value & mask)
+  }
+
+  /**
+   * Tells `watcher` of every guest write that touches `length` bytes from `register` on, and of resets. Loading saved state
+   * tells nobody: the parts load their own.
+   */
+  watchConfig(register: number, length: number, watcher: PciConfigWatcher): void {
+    this.#watches.push({ first: register, last: register + length - 1, watcher })
+  }
+
   /** Adds base address register `index` (0–5). A wide one also takes `index + 1`. */
   addBar(index: number, bar: PciBar): void {
     const least = bar.space === 'io' ? 4 : 16
@@ -223,7 +277,8 @@ export class PciFunction implements Stateful<PciFunctionState> {
 
   /**
    * Appends a capability of `length` bytes (its two-byte header included) to the list and returns its offset; its
-   * registers are then described with {@link PciFunction.define}. Throws `bad-range` when configuration space is full.
+   * registers are then described with {@link PciFunction.define}. The list is in the order of the calls. MSI and MSI-X are
+   * known to the function: while one of them is enabled, INTx stays deasserted. Throws `bad-range` when configuration space is full.
    */
   addCapability(id: number, length: number): number {
     const at = this.#nextCapability
@@ -234,6 +289,8 @@ export class PciFunction implements Stateful<PciFunctionState> {
     this.define(at + 1, 1, 0, 0)
     this.define(this.#lastCapabilityLink, 1, at, 0)
     this.#lastCapabilityLink = at + 1
+    if (id === PCI_CAP_MSI) this.#msi = at
+    if (id === PCI_CAP_MSIX) this.#msix = at
     this.#nextCapability = (at + length + 3) & ~3
     const status = this.#resetValues[PCI_STATUS]! | PCI_STATUS_CAPABILITIES
     this.#resetValues[PCI_STATUS] = status
@@ -247,6 +304,12 @@ export class PciFunction implements Stateful<PciFunctionState> {
     this.#slot = device
     this.#router = router
     this.#driveIntx()
+  }
+
+  /** Whether interrupts go out as messages: MSI or MSI-X is enabled, and INTx therefore silent. */
+  get messageSignalled(): boolean {
+    const msi = this.#msi !== 0 && (this.config[this.#msi + 2]! & PCI_MSI_ENABLE) !== 0
+    return msi || (this.#msix !== 0 && (this.config[this.#msix + 3]! & (PCI_MSIX_ENABLE >> 8)) !== 0)
   }
 
   /** Asserts or deasserts the function's interrupt pin. Without a pin this does nothing. */
@@ -274,6 +337,9 @@ export class PciFunction implements Stateful<PciFunctionState> {
     this.#updateDecoding()
     this.#driveIntx()
     this.onConfigWrite(register, size)
+    for (const watch of this.#watches) {
+      if (register <= watch.last && register + size > watch.first) watch.watcher.written()
+    }
   }
 
   /** Puts every register back to its reset value, unmaps all windows and drops the interrupt request. */
@@ -283,6 +349,7 @@ export class PciFunction implements Stateful<PciFunctionState> {
     this.#intx = false
     this.#driveIntx()
     this.onConfigReset()
+    for (const watch of this.#watches) watch.watcher.reset?.()
   }
 
   /** Where base address register `index` is decoded now, or −1. */
@@ -302,7 +369,7 @@ export class PciFunction implements Stateful<PciFunctionState> {
     for (let i = 0; i < 256; i++) {
       const fixed = ~(this.#writeMask[i]! | this.#clearMask[i]!)
       // The interrupt status bit follows the request, so it is the one read-only bit that may differ.
-      const live = i === PCI_STATUS ? PCI_STATUS_INTERRUPT : this.volatileMask(i)
+      const live = (i === PCI_STATUS ? PCI_STATUS_INTERRUPT : 0) | this.#liveMask[i]! | this.volatileMask(i)
       if (((config[i]! ^ this.#resetValues[i]!) & fixed & ~live & 0xff) !== 0) {
         throw reader.inconsistent('config', 'of this function: a read-only register differs')
       }
@@ -328,7 +395,7 @@ export class PciFunction implements Stateful<PciFunctionState> {
   #driveIntx(): void {
     const status = this.config[PCI_STATUS]!
     this.config[PCI_STATUS] = this.#intx ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT
-    const level = this.#intx && (this.command & PCI_COMMAND_INTX_DISABLE) === 0
+    const level = this.#intx && (this.command & PCI_COMMAND_INTX_DISABLE) === 0 && !this.messageSignalled
     if (this.#router === undefined || level === this.#driven) return
     this.#driven = level
     this.#router.setIntx(this.#slot, this.config[PCI_INTERRUPT_PIN]! - 1, level)

@@ -106,28 +106,47 @@ export class BlockStore {
   }
 
   /**
-   * Drops the blocks of a page. One that runs right now bails at its next instruction. Returns how many there were.
+   * Drops the blocks of a page that hold any of its bytes `from` to `to` (exclusive), and sets the bits of the bytes of its other blocks in
+   * `kept`. A dropped block that runs right now bails at its next instruction. Returns how many were dropped.
    */
-  dropPage(page: number): number {
-    const { i32, u8, u16 } = this
+  drop(page: number, from: number, to: number, kept: Uint8Array): number {
+    const { i32 } = this
     let at = this.pages[page]!
+    let last = 0
     let dropped = 0
     this.pages[page] = 0
     while (at !== 0) {
       const word = at >> 2
-      this.unhash(at)
-      i32[word + (BLOCK_MODE >> 2)] = MODE_DROPPED
-      i32[word + (BLOCK_VALID >> 2)] = 0
-      const end = at + BLOCK_HEADER_SIZE + i32[word + (BLOCK_RECORDS >> 2)]! * UOP_SIZE
-      let index = -1
-      for (let record = at + BLOCK_HEADER_SIZE; record < end; record += UOP_SIZE) {
-        if (u8[record + UOP_INDEX] !== index) u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL
-        index = u8[record + UOP_INDEX]!
+      const next = i32[word + (BLOCK_PAGE_NEXT >> 2)]!
+      const start = i32[word + (BLOCK_PLACE >> 2)]! & 0xfff
+      const end = start + i32[word + (BLOCK_BYTES >> 2)]!
+      if (start < to && end > from) {
+        this.dropBlock(at)
+        dropped++
+      } else {
+        for (let byte = start; byte < end; byte++) kept[byte >> 3]! |= 1 << (byte & 7)
+        if (last === 0) this.pages[page] = at
+        else i32[(last + BLOCK_PAGE_NEXT) >> 2] = at
+        i32[word + (BLOCK_PAGE_NEXT >> 2)] = 0
+        last = at
       }
-      dropped++
-      at = i32[word + (BLOCK_PAGE_NEXT >> 2)]!
+      at = next
     }
     return dropped
+  }
+
+  private dropBlock(at: number): void {
+    const { i32, u8, u16 } = this
+    const word = at >> 2
+    this.unhash(at)
+    i32[word + (BLOCK_MODE >> 2)] = MODE_DROPPED
+    i32[word + (BLOCK_VALID >> 2)] = 0
+    const end = at + BLOCK_HEADER_SIZE + i32[word + (BLOCK_RECORDS >> 2)]! * UOP_SIZE
+    let index = -1
+    for (let record = at + BLOCK_HEADER_SIZE; record < end; record += UOP_SIZE) {
+      if (u8[record + UOP_INDEX] !== index) u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL
+      index = u8[record + UOP_INDEX]!
+    }
   }
 
   private unhash(block: number): void {

@@ -8,9 +8,11 @@ import type { CpuCore } from '../cpu/cpu-types.js'
 import { raiseGp } from '../cpu/exceptions.js'
 import { HELPERS } from '../cpu/helpers.js'
 import { gprSlot, MODE_CODE_MASK, MODE_CODE64 } from '../cpu/layout.js'
+import { SIMD_OPERATIONS } from '../cpu/simd.js'
 import {
   EXT_ADDR_MASK,
   EXT_ADDR_SHIFT,
+  EXT_ALIGNED,
   EXT_FOR_WRITE,
   EXT_SCALE_MASK,
   EXT_SEG_MASK,
@@ -26,6 +28,7 @@ import {
   UOP_SIZE,
   UOP_VALUE,
 } from '../cpu/uops.js'
+import { X87_MEMORY_OPERATIONS, X87_OPERATIONS } from '../cpu/x87.js'
 import { FLAG_DF } from '../isa/flags.js'
 import { SEG_ES, SEG_SS } from '../isa/instruction.js'
 import { IntegerUnit } from './reference-integer.js'
@@ -212,9 +215,25 @@ export class ReferenceEngine extends Slots {
   execute(at: number, end: number): void {
     const { u16 } = this.s
     for (; at < end; at += UOP_SIZE) {
-      if (u16[(at + UOP_OP) >> 1]! >> 2 === UOP.HELPER) this.helper(at)
-      else this.micro(at)
+      const kind = u16[(at + UOP_OP) >> 1]! >> 2
+      if (kind === UOP.HELPER) {
+        this.helper(at)
+      } else if (kind === UOP.SIMD) {
+        this.simd(at)
+        // An x87 error that is reported through FERR# keeps an MMX instruction from running.
+        if (this.cpu.halted) return
+      } else {
+        this.micro(at)
+      }
     }
+  }
+
+  private simd(at: number): void {
+    const { i32, u16 } = this.s
+    const a = u16[(at + UOP_A) >> 1]!
+    const b = u16[(at + UOP_B) >> 1]!
+    const c = u16[(at + UOP_C) >> 1]!
+    SIMD_OPERATIONS[i32[(at + UOP_EXT) >> 2]!]!(this.cpu, a, b, c, i32[(at + UOP_IMM) >> 2]!)
   }
 
   private helper(at: number): void {
@@ -279,16 +298,47 @@ export class ReferenceEngine extends Slots {
       case UOP.STORE:
         this.store(this.seg(at), this.offset(at), width, a)
         return
+      case UOP.X87:
+        X87_OPERATIONS[i32[(at + UOP_EXT) >> 2]!]!(this.cpu, b, c, a)
+        return
+      case UOP.X87_MEM:
+        X87_MEMORY_OPERATIONS[i32[(at + UOP_VALUE) >> 2]!]!(this.cpu, this.seg(at), this.offset(at), a, 1 << width)
+        return
       case UOP.STORE_IMM: {
         const value = i32[(at + UOP_VALUE) >> 2]!
         if (width === 3) this.cpu.mem.write64(this.seg(at), this.offset(at), value, value >> 31)
         else this.storeNumber(this.seg(at), this.offset(at), width, value)
         return
       }
+      case UOP.LOAD_V:
+      case UOP.STORE_V:
+        this.vector(at, kind, width, a)
+        return
       default:
         if (kind >= UOP.PUSH) this.stackAndFlow(at, kind, width, a, b)
         else if (width === 3) this.integers64.arithmetic64(at, kind, a, b, c)
         else this.integers.arithmetic(at, kind, width, a, b, c)
+    }
+  }
+
+  /** LOAD_V, STORE_V. */
+  private vector(at: number, kind: number, width: number, slot: number): void {
+    const { i32 } = this.s
+    const seg = this.seg(at)
+    const offset = this.offset(at)
+    const aligned = (i32[(at + UOP_EXT) >> 2]! & EXT_ALIGNED) !== 0
+    const to = this.base + slot
+    if (kind === UOP.STORE_V) {
+      if (width === 0) this.cpu.mem.write128(seg, offset, to, aligned)
+      else this.store(seg, offset, width, slot)
+    } else if (width === 0) {
+      this.cpu.mem.read128(seg, offset, to, aligned)
+    } else {
+      this.load(seg, offset, width, slot)
+      if (width < 3) i32[(to >> 2) + 1] = 0
+      if (width === 1) this.s.u16[(to >> 1) + 1] = 0
+      i32[(to >> 2) + 2] = 0
+      i32[(to >> 2) + 3] = 0
     }
   }
 

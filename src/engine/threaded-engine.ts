@@ -56,8 +56,8 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     }
   }
 
-  invalidateFrame(frame: number): void {
-    this.engine.invalidatePage(frame)
+  invalidate(frame: number, from: number, to: number, kept: Uint8Array): void {
+    this.engine.invalidate(frame, from, to, kept)
   }
 
   /** Jumps check the instruction TLB and the mode themselves. */
@@ -149,7 +149,7 @@ export const threadedEngine: EngineFactory = (host) => {
       do host.step()
       while (--budget > 0 && !host.attention)
     },
-    invalidateFrame(): void {},
+    invalidate(): void {},
     contextChanged(): void {},
   }
 }

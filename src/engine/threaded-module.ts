@@ -24,6 +24,7 @@ import { defineControl, tailBody } from './threaded-handlers-control.js'
 import { defineInteger } from './threaded-handlers-integer.js'
 import { defineMemory } from './threaded-handlers-memory.js'
 import { defineMultiplication } from './threaded-handlers-multiply.js'
+import { defineSimd, defineVectorState, hasVectors } from './threaded-handlers-simd.js'
 import { defineStrings } from './threaded-handlers-string.js'
 import { defineSystem } from './threaded-handlers-system.js'
 import { HandlerRegistry } from './threaded-registry.js'
@@ -76,8 +77,8 @@ type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step'>
 /** 'bail' uses 'jump', so it comes first: in the loop form a tail can only reach those around it. */
 const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link']
 
-/** All handlers, numbered. */
-export function makeRegistry(): HandlerRegistry {
+/** All handlers, numbered. `vectors`: with those that need 128-bit vectors; default: where the host has them. */
+export function makeRegistry(vectors: boolean = hasVectors()): HandlerRegistry {
   const registry = new HandlerRegistry()
   registry.named('BAIL', (g) => g.bail(), true)
   registry.named('NOP', () => [], false)
@@ -87,6 +88,8 @@ export function makeRegistry(): HandlerRegistry {
   defineControl(registry)
   defineStrings(registry)
   defineSystem(registry)
+  defineVectorState(registry)
+  if (vectors) defineSimd(registry)
   defineFusions(registry)
   return registry
 }

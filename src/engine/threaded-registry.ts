@@ -33,6 +33,10 @@ export class HandlerRegistry {
   /** By `first << 12 | second`: the handler of both. */
   private readonly pairs = new Map<number, number>()
   private readonly byName = new Map<string, number>()
+  /** Of the micro-op SIMD: by operation, or by `operation << 8 | immediate`. */
+  private readonly operations = new Map<number, number>()
+  private readonly immediates = new Map<number, number>()
+  private readonly seeing = new Set<number>()
 
   private add(handler: Handler): number {
     const id = this.handlers.push(handler) - 1
@@ -49,6 +53,28 @@ export class HandlerRegistry {
   /** Adds the handler of one kind, width and variant. */
   define(kind: number, width: number, variant: number, name: string, body: Body, ends = false): void {
     this.single[(((kind << 2) | width) << VARIANT_BITS) | variant] = this.named(name, body, ends)
+  }
+
+  /** Adds the handler of a SIMD operation (cpu/simd.ts), or of the operation with one immediate. */
+  defineSimd(operation: number, name: string, body: Body, immediate?: number): void {
+    const id = this.named(name, body, false)
+    if (immediate === undefined) this.operations.set(operation, id)
+    else this.immediates.set((operation << 8) | immediate, id)
+  }
+
+  /** Notes that the handler of a SIMD operation may bail, so that others see the flags. */
+  mayBail(operation: number): void {
+    this.seeing.add(operation)
+  }
+
+  /** Whether the handler of a SIMD operation may leave the block. */
+  bails(operation: number): boolean {
+    return this.seeing.has(operation)
+  }
+
+  /** The handler of a SIMD operation, or {@link HANDLER_BAIL}. */
+  findSimd(operation: number, immediate: number): number {
+    return this.immediates.get((operation << 8) | (immediate & 0xff)) ?? this.operations.get(operation) ?? HANDLER_BAIL
   }
 
   /** Lets another (kind, width, variant) share the handler called `name`. */

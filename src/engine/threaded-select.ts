@@ -7,6 +7,7 @@ import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS, SLOT_ZERO } from '../cpu/lay
 import {
   EXT_ADDR_MASK,
   EXT_ADDR_SHIFT,
+  EXT_ALIGNED,
   EXT_FLAT,
   EXT_FOR_WRITE,
   EXT_SEG_MASK,
@@ -29,6 +30,7 @@ import { FORMS, LINK_NEVER, LINK_UNKNOWN } from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN, loopVariant, TARGETS, type Target } from './threaded-handlers-control.js'
 import { NO_FLAGS, WITH_FLAGS } from './threaded-handlers-integer.js'
 import { FOR_WRITE, STACKS } from './threaded-handlers-memory.js'
+import { ALIGNED } from './threaded-handlers-simd.js'
 import { stringVariant } from './threaded-handlers-string.js'
 import { helperVariant } from './threaded-handlers-system.js'
 import { HANDLER_BAIL, HANDLER_NOP, type HandlerRegistry } from './threaded-registry.js'
@@ -57,6 +59,7 @@ for (const kind of [
   UOP.ADD_SP,
   UOP.CLD,
   UOP.STD,
+  UOP.SIMD,
 ])
   flagEffect[kind] = FLAGS_NEUTRAL
 for (const kind of [
@@ -154,6 +157,7 @@ export class HandlerSelector {
       const last = i === records - 1 || u8[record + UOP_INDEX] !== u8[record + UOP_SIZE + UOP_INDEX]
       let id = this.select(record, kind, op & 3, mode, seen, last)
       if (id === HANDLER_BAIL) effect = FLAGS_SEEN
+      else if (kind === UOP.SIMD && this.registry.bails(this.i32[(record + UOP_EXT) >> 2]!)) effect = FLAGS_SEEN
       else if (id === HANDLER_NOP && kind === UOP.CHECK_IP) effect = FLAGS_NEUTRAL
       else if (kind === UOP.STORE && this.probed(at, record)) effect = FLAGS_NEUTRAL
       if (kind >= UOP.SHL_IMM && kind <= UOP.RCR_IMM && id !== HANDLER_BAIL) {
@@ -226,6 +230,14 @@ export class HandlerSelector {
         if (form < 0) return HANDLER_BAIL
         return registry.find(kind, width, form | (kind === UOP.LOAD && ext & EXT_FOR_WRITE ? FOR_WRITE : 0))
       }
+      case UOP.LOAD_V:
+      case UOP.STORE_V: {
+        const form = this.form(record, ext, code64)
+        if (form < 0) return HANDLER_BAIL
+        return registry.find(kind, width, form | (ext & EXT_ALIGNED ? ALIGNED : 0))
+      }
+      case UOP.SIMD:
+        return registry.findSimd(ext, this.i32[(record + UOP_IMM) >> 2]!)
       case UOP.LEA: {
         const size = (ext >> EXT_ADDR_SHIFT) & EXT_ADDR_MASK
         const indexed = this.u16[(record + UOP_C) >> 1] === SLOT_ZERO ? 0 : 1

@@ -23,6 +23,7 @@ import {
   OFF_LINK_SITE,
 } from './threaded-builder.js'
 import { ENTER_CS } from './threaded-handlers-control.js'
+import { hasVectors } from './threaded-handlers-simd.js'
 import {
   type DispatchKind,
   emitThreadedModule,
@@ -43,7 +44,7 @@ export interface ThreadedHost {
   /**
    * Writes the records of the basic block at `place` for the current mode to `at`, at most up to `end`, none of its instructions
    * beyond the 4 KiB page, at most 255 instructions, and an END record where no branch ends it. From here on, writes
-   * to that page must come to {@link ThreadedEngine.invalidatePage}. Returns the number of records; 0 when the first instruction must be
+   * to that page must come to {@link ThreadedEngine.invalidate}. Returns the number of records; 0 when the first instruction must be
    * run by {@link step}.
    */
   lift(place: number, at: number, end: number): number
@@ -75,13 +76,17 @@ export interface ThreadedStatistics {
   entries: number
 }
 
-const modules = new Map<DispatchKind, WebAssembly.Module>()
-let sharedRegistry: HandlerRegistry | undefined
+const modules = new Map<string, WebAssembly.Module>()
+const registries = new Map<boolean, HandlerRegistry>()
 
-/** The registry that all engines share: it depends on nothing. */
-function registryOnce(): HandlerRegistry {
-  sharedRegistry ??= makeRegistry()
-  return sharedRegistry
+/** The registry that all engines share, with or without handlers that use vectors. */
+function registryOnce(vectors: boolean): HandlerRegistry {
+  let registry = registries.get(vectors)
+  if (registry === undefined) {
+    registry = makeRegistry(vectors)
+    registries.set(vectors, registry)
+  }
+  return registry
 }
 
 /** True when this host's WebAssembly has tail calls. */
@@ -91,11 +96,12 @@ export function hasTailCalls(): boolean {
   return WebAssembly.validate(Uint8Array.from(probe))
 }
 
-function moduleOnce(kind: DispatchKind): WebAssembly.Module {
-  let module = modules.get(kind)
+function moduleOnce(kind: DispatchKind, vectors: boolean): WebAssembly.Module {
+  const key = `${kind} ${vectors}`
+  let module = modules.get(key)
   if (!module) {
-    module = new WebAssembly.Module(emitThreadedModule(registryOnce(), kind))
-    modules.set(kind, module)
+    module = new WebAssembly.Module(emitThreadedModule(registryOnce(vectors), kind))
+    modules.set(key, module)
   }
   return module
 }
@@ -111,6 +117,8 @@ export interface ThreadedOptions {
   readonly host: ThreadedHost
   /** Default: tail calls where the host has them. */
   readonly dispatch?: DispatchKind
+  /** Handlers may use WebAssembly's vectors. Default: where the host has them. */
+  readonly vectors?: boolean
 }
 
 /** Records that one block may have; a block that would need more ends early. */
@@ -130,10 +138,11 @@ export class ThreadedEngine {
     this.s = state
     this.host = host
     this.store = new BlockStore(memory.buffer, options.storeOffset, options.storeSize)
-    const registry = registryOnce()
+    const vectors = options.vectors ?? hasVectors()
+    const registry = registryOnce(vectors)
     this.selector = new HandlerSelector(registry, memory.buffer)
     this.enterCs = registry.id(ENTER_CS)
-    const module = moduleOnce(options.dispatch ?? (hasTailCalls() ? 'tail-call' : 'br-table'))
+    const module = moduleOnce(options.dispatch ?? (hasTailCalls() ? 'tail-call' : 'br-table'), vectors)
     const instance = new WebAssembly.Instance(module, {
       host: {
         memory,
@@ -178,12 +187,15 @@ export class ThreadedEngine {
     }
   }
 
-  /** Forgets the blocks made from 4 KiB of linear memory. The one that runs, if any, ends with its current instruction. */
-  invalidatePage(page: number): void {
-    if (this.store.hasPage(page)) this.stats.blocksDropped += this.store.dropPage(page)
+  /**
+   * Forgets the blocks made from bytes `from` to `to` of 4 KiB of linear memory, and marks the bytes of the page's others in `kept`, one bit each.
+   * The block that runs, if it is one of them, ends with its current instruction.
+   */
+  invalidate(page: number, from: number, to: number, kept: Uint8Array): void {
+    if (this.store.hasPage(page)) this.stats.blocksDropped += this.store.drop(page, from, to, kept)
   }
 
-  /** Forgets all blocks. Not while WebAssembly runs: a helper must use {@link invalidatePage}. */
+  /** Forgets all blocks. Not while WebAssembly runs: a helper must use {@link invalidate}. */
   invalidateAll(): void {
     this.store.clear()
     this.flushJumpCache()

@@ -51,7 +51,7 @@ export const MNEMONICS = [
   'sysexit', 'sysret', 'test', 'tzcnt', 'ucomisd', 'ucomiss', 'ud0', 'ud1', 'ud2', 'unpckhpd', 'unpckhps', 'unpcklpd',
   'unpcklps', 'verr', 'verw', 'vmcall', 'vmclear', 'vmfunc', 'vmlaunch', 'vmptrld', 'vmptrst', 'vmread', 'vmresume',
   'vmwrite', 'vmxoff', 'vmxon', 'wait', 'wbinvd', 'wrfsbase', 'wrgsbase', 'wrmsr', 'wrpkru', 'xadd', 'xchg', 'xgetbv', 'xlat',
-  'xor', 'xorpd', 'xorps', 'xrstor', 'xsave', 'xsetbv',
+  'xor', 'xorpd', 'xorps', 'xrstor', 'xsave', 'xsaveopt', 'xsetbv',
 ] as const
 
 /** Name of an instruction as the table spells it: `j`, `set` and `cmov` stand for all sixteen conditions, `movs` for all widths. */

@@ -297,6 +297,7 @@ NP 0F 79 | vmwrite Gm,Em | cpu=vmx w:oszapc
 NP 0F AE /7 | clflush M | cpu=clfsh
 NP 0F AE /4 | xsave M | cpu=xsave
 NP 0F AE /5 | xrstor M | cpu=xsave
+NP 0F AE /6 | xsaveopt M | cpu=xsaveopt
 NP 0F AE E8+i | lfence | cpu=sse2
 NP 0F AE F0+i | mfence | cpu=sse2
 NP 0F AE F8+i | sfence | cpu=sse

@@ -110,7 +110,7 @@ const XMM_IMMEDIATE: readonly (readonly [string, string, string])[] = [
   ['0F 3A 40', 'dpps', 'sse4.1'],
   ['0F 3A 41', 'dppd', 'sse4.1'],
   ['0F 3A 42', 'mpsadbw', 'sse4.1'],
-  ['0F 3A 44', 'pclmulqdq', 'pclmul'],
+  ['0F 3A 44', 'pclmulqdq', 'pclmulqdq'],
   ['0F 3A 60', 'pcmpestrm', 'sse4.2 w:oszapc'],
   ['0F 3A 61', 'pcmpestri', 'sse4.2 w:oszapc'],
   ['0F 3A 62', 'pcmpistrm', 'sse4.2 w:oszapc'],

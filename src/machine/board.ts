@@ -3,9 +3,16 @@
  * with an INT pin, so it can be read, and used, without one.
  */
 
-import { type BlockBackend, type Clock, type EventSink, type IrqLine, VirtkitError } from '../contracts/index.js'
 import {
-  AcpiPm,
+  type BlockBackend,
+  type Clock,
+  type EventSink,
+  type InterruptSource,
+  type IrqLine,
+  VirtkitError,
+} from '../contracts/index.js'
+import {
+  APM_PORT,
   AtaController,
   CmosRtc,
   DebugConsole,
@@ -15,6 +22,8 @@ import {
   FW_CFG_NOGRAPHIC,
   FW_CFG_RAM_SIZE,
   FwCfg,
+  GPE0_PORT,
+  GPE0_SIZE,
   I440fxHost,
   IdeFunction,
   IsaDebugExit,
@@ -22,6 +31,7 @@ import {
   PciBus,
   type PciFunction,
   Piix3Isa,
+  Piix4Pm,
   Pit8254,
   PostCodePort,
   Ps2Controller,
@@ -37,7 +47,9 @@ import {
 import { PicPair } from '../interrupts/index.js'
 import { DmaPair, PortBus } from '../io/index.js'
 import { type AddressSpace, type Overlay, PAGE_SIZE } from '../memory/index.js'
+import { Apics, type ProcessorPins } from './apics.js'
 import type { MemoryMapEntry } from './multiboot.js'
+import type { VirtualClock } from './virtual-clock.js'
 
 /** RAM below 4 GiB ends here at the latest: the rest of the first 4 GiB belongs to devices. */
 export const LOW_RAM_LIMIT = 0xc0000000
@@ -56,16 +68,22 @@ export interface BoardEvents {
   powerOff?(): void
   /** A reset line was pulsed. */
   reset?(): void
+  /** SMI# was asserted. */
+  smi?(): void
 }
 
 /** What a {@link Board} is built from. */
 export interface BoardOptions {
   readonly space: AddressSpace
-  readonly clock: Clock
+  readonly clock: VirtualClock
   /** Bytes of RAM, a multiple of 1 MiB, at least 1 MiB. */
   readonly memory: number
-  /** The CPU's INT pin. */
-  readonly int: IrqLine
+  /** The wires into the processors, the bootstrap processor first. */
+  readonly processors: readonly ProcessorPins[]
+  /** Index of the processor whose turn it is. */
+  readonly current: () => number
+  /** What the processors' local APICs are like; undefined for processors without. */
+  readonly apic?: { readonly x2apic: boolean; readonly physicalAddressBits: number }
   readonly on: BoardEvents
   readonly events?: EventSink
   readonly bios?: Uint8Array
@@ -85,6 +103,8 @@ export class Board {
   readonly space: AddressSpace
   readonly ports: PortBus
   readonly pic: PicPair
+  /** Absent where the processors have no local APIC. */
+  readonly apics: Apics | undefined
   readonly dma: DmaPair
   readonly pit: Pit8254
   readonly rtc: CmosRtc
@@ -95,7 +115,7 @@ export class Board {
   readonly floppy: FloppyController
   readonly fwCfg: FwCfg
   readonly pci: PciBus
-  readonly pm: AcpiPm
+  readonly pm: Piix4Pm
   readonly postCode: PostCodePort
   /** RAM and reserved ranges, as firmware would report them. */
   readonly memoryMap: readonly MemoryMapEntry[]
@@ -106,7 +126,10 @@ export class Board {
   private smm = false
 
   constructor(options: BoardOptions) {
-    const { space, clock, memory, on } = options
+    const { space, memory, on } = options
+    // Every part has a rank of its own, so that what is due at the same time always runs in the same order.
+    let ranks = 0
+    const ownClock = (): Clock => options.clock.ranked(ranks++)
     if (!Number.isInteger(memory) || memory < 0x100000 || memory % 0x100000 !== 0) {
       throw new VirtkitError('bad-argument', `memory is a multiple of 1 MiB and at least 1 MiB; got ${memory} bytes`)
     }
@@ -124,18 +147,55 @@ export class Board {
     ]
 
     this.ports = new PortBus(events)
-    this.pic = new PicPair({ int: options.int, ...events })
-    const shared = Array.from({ length: 16 }, (_, n) => new WiredOr(this.pic.line(n)))
+    const pins = options.processors
+    this.pic = new PicPair({
+      int: {
+        setLevel: (level) => {
+          if (this.apics !== undefined) this.apics.int.setLevel(level)
+          else for (const processor of pins) processor.interruptChanged()
+        },
+      },
+      ...events,
+    })
+    this.apics =
+      options.apic === undefined
+        ? undefined
+        : new Apics({
+            space,
+            clock: ownClock,
+            processors: pins,
+            current: options.current,
+            pic: this.pic,
+            ...options.apic,
+            ...events,
+          })
+    // An ISA interrupt goes to both controllers; that of the timer is wired to another input of the I/O APIC.
+    const { apics } = this
+    const shared = Array.from({ length: 16 }, (_, n) => {
+      const pic = this.pic.line(n)
+      if (apics === undefined) return new WiredOr(pic)
+      const pin = apics.io.line(n === 0 ? 2 : n)
+      return new WiredOr({
+        setLevel: (level) => {
+          pic.setLevel(level)
+          if (n !== 2) pin.setLevel(level)
+        },
+      })
+    })
     const irq = (n: number): IrqLine => shared[n]!.input()
     const reset = { reset: (): void => on.reset?.() }
 
     this.dma = new DmaPair({ bus: space, ...events })
-    this.pit = new Pit8254({ clock, irq: irq(0) })
+    this.pit = new Pit8254({ clock: ownClock(), irq: irq(0) })
     const systemB = new SystemControlB(this.pit)
-    this.rtc = new CmosRtc({ clock, irq: irq(8), ...(options.date === undefined ? {} : { date: options.date }) })
+    this.rtc = new CmosRtc({
+      clock: ownClock(),
+      irq: irq(8),
+      ...(options.date === undefined ? {} : { date: options.date }),
+    })
     this.rtc.setMemorySize(low, memory - low)
     this.uart = new Uart16550({
-      clock,
+      clock: ownClock(),
       irq: irq(4),
       instant: true,
       lossless: true,
@@ -150,7 +210,7 @@ export class Board {
       space.a20 = a20[0]! || a20[1]!
     }
     this.ps2 = new Ps2Controller({
-      clock,
+      clock: ownClock(),
       keyboardIrq: irq(1),
       mouseIrq: irq(12),
       reset,
@@ -159,18 +219,17 @@ export class Board {
     this.systemA = new SystemControlA({ reset, onA20: (enabled) => setA20(1, enabled) })
     this.resetControl = new ResetControl(reset)
     this.postCode = new PostCodePort()
-    this.pm = new AcpiPm({ clock, sci: irq(9), onPowerOff: () => on.powerOff?.() })
 
-    this.vga = new Vga({ clock, font: options.font })
+    this.vga = new Vga({ clock: ownClock(), font: options.font })
     this.vgaWindow = space.addOverlay({ base: 0xa0000, size: 0x20000, device: this.vga.window })
 
-    this.ata = new AtaController({ clock, primaryIrq: irq(14), secondaryIrq: irq(15) })
+    this.ata = new AtaController({ clock: ownClock(), primaryIrq: irq(14), secondaryIrq: irq(15) })
     options.drives?.forEach((drive, n) => {
       if (n > 3) throw new VirtkitError('bad-argument', 'a PC has four places for ATA disks')
       if (drive) this.ata.attachDisk(n as 0, drive)
     })
     this.floppy = new FloppyController({
-      clock,
+      clock: ownClock(),
       irq: irq(6),
       fast: true,
       dma: { setRequest: (level) => this.dma.setRequest(2, level) },
@@ -193,6 +252,14 @@ export class Board {
     this.pci.add(0, 0, host)
     this.pci.add(1, 0, piix3)
     this.pci.add(1, 1, new IdeFunction({ controller: this.ata, memory: space, ports: place }))
+    this.pm = new Piix4Pm({
+      clock: ownClock(),
+      ports: place,
+      sci: irq(9),
+      onSmi: () => on.smi?.(),
+      onPowerOff: () => on.powerOff?.(),
+    })
+    this.pci.add(1, 3, this.pm)
     this.pci.add(2, 0, this.displayFunction(options.vgaBios))
 
     const ports = this.ports
@@ -212,6 +279,7 @@ export class Board {
     })
     ports.register(0x092, 1, this.systemA)
     ports.register(0x0a0, 2, this.pic.slave)
+    ports.register(APM_PORT, 2, this.pm.apmPorts)
     ports.register(0x0c0, 32, this.dma.secondaryPorts)
     ports.register(0x0e9, 1, new DebugConsole((byte) => on.debugOut?.(byte)))
     ports.register(0x0f4, 1, new IsaDebugExit((status) => on.exit?.(status)), { sizes: [1, 2, 4] })
@@ -227,8 +295,8 @@ export class Board {
     ports.register(0x402, 1, new DebugConsole((byte) => on.firmwareLog?.(byte)))
     ports.register(0x4d0, 2, this.pic.elcr)
     ports.register(0x510, 12, this.fwCfg, { sizes: [1, 2, 4] })
-    ports.register(0x600, 12, this.pm, { sizes: [1, 2, 4] })
     ports.register(0xcf8, 8, this.pci, { sizes: [1, 2, 4] })
+    ports.register(GPE0_PORT, GPE0_SIZE, this.pm.gpePorts)
   }
 
   /** What firmware asks for: CMOS bytes and fw_cfg items. */
@@ -245,8 +313,8 @@ export class Board {
     const fw = this.fwCfg
     fw.addU64(FW_CFG_RAM_SIZE, memory)
     fw.addU16(FW_CFG_NOGRAPHIC, 0)
-    fw.addU16(FW_CFG_NB_CPUS, 1)
-    fw.addU16(FW_CFG_MAX_CPUS, 1)
+    fw.addU16(FW_CFG_NB_CPUS, options.processors.length)
+    fw.addU16(FW_CFG_MAX_CPUS, options.processors.length)
     const above = memory - low
     fw.addE820([
       { address: 0, length: low, type: 1 },
@@ -286,6 +354,11 @@ export class Board {
         this.showSmram()
       },
     }
+  }
+
+  /** Where processor `n` finds its interrupts. */
+  interruptsOf(n: number): InterruptSource {
+    return this.apics?.local[n] ?? this.pic
   }
 
   /** The processor entered or left system-management mode. */
@@ -344,11 +417,14 @@ export class Board {
   /** What firmware would have done when a guest is started without any: interrupt controllers at their PC/AT vectors, DMA cascade open. */
   initialise(): void {
     this.pic.initialise()
+    this.apics?.initialise()
     this.dma.initialise()
+    this.pm.initialise()
   }
 
   /** A reset of the board, without memory and without the CPU. */
   reset(): void {
+    this.apics?.reset()
     this.pci.reset()
     this.ps2.reset()
     this.systemA.reset()
@@ -358,7 +434,6 @@ export class Board {
     this.floppy.reset()
     this.fwCfg.reset()
     this.vga.reset()
-    this.pm.reset()
     this.rtc.reset()
   }
 }

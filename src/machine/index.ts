@@ -3,9 +3,11 @@
  * @module
  */
 export * from './board.js'
+export * from './cpio.js'
 export * from './disks.js'
 export * from './guest/kernel.js'
 export * from './input.js'
+export * from './linux.js'
 export * from './multiboot.js'
 export * from './pc.js'
 export * from './screen.js'

@@ -7,17 +7,24 @@ import {
   CPU_MEMORY_SIZE,
   Cpu,
   type CpuModel,
+  type CpuPlatform,
   type EngineFactory,
   type ExecutorFactory,
   MODELS,
   type ModelName,
 } from '../cpu/index.js'
 import { referenceExecutor, threadedEngine } from '../engine/index.js'
-import { FLAG_IF } from '../isa/index.js'
+import type { LocalApic } from '../interrupts/index.js'
 import { AddressSpace } from '../memory/index.js'
+import { CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME } from '../mmu/index.js'
+import type { ProcessorPins } from './apics.js'
 import { Board } from './board.js'
+import { initialiseProcessors } from './firmware.js'
 import { Keyboard, Mouse } from './input.js'
+import { LINUX_BOOT_CS, LINUX_BOOT_DS, type LinuxEntry, loadLinux } from './linux.js'
 import { loadMultiboot, type MultibootModule } from './multiboot.js'
+import { DEFAULT_TURN, Processors } from './processors.js'
+import { SeededRandom } from './random.js'
 import { Screen } from './screen.js'
 import { SerialPort } from './serial-port.js'
 import { VirtualClock } from './virtual-clock.js'
@@ -34,6 +41,8 @@ const TURN = 2_000_000
 const SLICE = { threaded: 2_000_000, reference: 100_000 } as const
 /** What a reset takes from a run's budget: a guest that resets for ever must not hold the host. */
 const RESET_COST = 50_000
+/** The local APIC IDs that a board of this kind has room for. */
+const MOST_CPUS = 32
 /** What a jump over halted time takes from a run's budget, so that a guest that sleeps for ever still ends it. */
 const IDLE_COST = 50
 
@@ -43,6 +52,10 @@ export interface PcOptions {
   readonly memory?: number
   /** Default `x86-64-v2`. */
   readonly cpu?: ModelName
+  /** Processors, 1 to 32. Default 1. They run in turns of {@link turn} instructions. */
+  readonly cpus?: number
+  /** Instructions of a turn where there are several processors. Default 5000. */
+  readonly turn?: number
   /** Default `threaded` where WebAssembly exists, else `reference`. */
   readonly engine?: EngineName
   /** Firmware image, mapped at the top of 4 GiB and below 1 MiB. */
@@ -56,11 +69,23 @@ export interface PcOptions {
   readonly bootOrder?: string
   /** Date of the real-time clock at power-on, milliseconds since 1970 UTC. Default 2000-01-01. */
   readonly date?: number
+  /** Seed of the random numbers that the processor and devices hand out. Default 1. */
+  readonly seed?: number
   /** Virtual nanoseconds per instruction. Default 10. */
   readonly nsPerInstruction?: number
   readonly events?: EventSink
   /** What a triple fault does: end the run (default), or reset as most boards do. */
   readonly onTripleFault?: 'stop' | 'reset'
+}
+
+/** What {@link Pc.loadLinux} gives the kernel. */
+export interface PcLinuxOptions {
+  readonly initrd?: Uint8Array
+  readonly commandLine?: string
+  /** Default `32`. */
+  readonly entry?: '32' | '64'
+  /** Physical address of ACPI's root pointer; without it the kernel searches. */
+  readonly acpiRsdp?: number
 }
 
 /**
@@ -114,9 +139,12 @@ function breathe(): Promise<void> {
   })
 }
 
-/** A PC with processor, memory and devices. Guest faults never throw; misuse throws a `VirtkitError`. */
+/** A PC with processors, memory and devices. Guest faults never throw; misuse throws a `VirtkitError`. */
 export class Pc {
+  /** The bootstrap processor. */
   readonly cpu: Cpu
+  /** All processors, the bootstrap processor first. */
+  readonly cpus: readonly Cpu[]
   readonly board: Board
   readonly clock: VirtualClock
   readonly space: AddressSpace
@@ -125,6 +153,8 @@ export class Pc {
   readonly serial: SerialPort
   readonly keyboard: Keyboard
   readonly mouse: Mouse
+  /** Where RDRAND, RDSEED and entropy devices take their bits from. */
+  readonly random: SeededRandom
   /** What firmware wrote to port 0x402. */
   readonly firmwareLog: SerialPort
   /** What the guest wrote to port 0xE9. */
@@ -133,6 +163,7 @@ export class Pc {
   resets = 0
   private readonly onTripleFault: 'stop' | 'reset'
   private readonly engineName: EngineName
+  private readonly processors: Processors
   private ending: { reason: StopReason; status?: number } | undefined
   private resetRequested = false
   private deadline = Number.POSITIVE_INFINITY
@@ -143,7 +174,7 @@ export class Pc {
 
   constructor(options: PcOptions = {}) {
     const memory = options.memory ?? 64 * MIB
-    const model = pcModel(options.cpu ?? 'x86-64-v2')
+    const model = modelOf(options.cpu ?? 'x86-64-v2')
     const hasWasm = typeof WebAssembly === 'object'
     const engine = options.engine ?? (hasWasm ? 'threaded' : 'reference')
     if (engine !== 'reference' && engine !== 'threaded') {
@@ -152,8 +183,16 @@ export class Pc {
     if (!Number.isInteger(memory) || memory < MIB || memory % MIB !== 0) {
       throw new VirtkitError('bad-argument', `memory is a multiple of 1 MiB and at least 1 MiB; got ${memory} bytes`)
     }
+    const count = options.cpus ?? 1
+    if (!Number.isInteger(count) || count < 1 || count > MOST_CPUS) {
+      throw new VirtkitError('bad-argument', `cpus: 1 to ${MOST_CPUS} were expected, got ${count}`)
+    }
+    const turn = options.turn ?? DEFAULT_TURN
+    if (!Number.isInteger(turn) || turn < 1) {
+      throw new VirtkitError('bad-argument', `turn: a positive number of instructions was expected, got ${turn}`)
+    }
     const storeSize = engine === 'threaded' ? STORE_SIZE : 0
-    const reserved = align(4096 + CPU_MEMORY_SIZE + storeSize)
+    const reserved = align(4096 + count * (CPU_MEMORY_SIZE + storeSize))
     const romSize = align((options.bios?.length ?? 0) * 2 + (options.vgaBios?.length ?? 0) * 2 + 0x80000)
     const total = Math.ceil((reserved + memory + romSize) / 65536)
     if (total > 65536) {
@@ -165,22 +204,27 @@ export class Pc {
     const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
     this.space = new AddressSpace({ buffer, reserved })
     this.serial = new SerialPort((bytes) => this.board.uart.receive(bytes))
+    this.random = new SeededRandom(options.seed ?? 1)
     this.firmwareLog = new SerialPort()
     this.debugPort = new SerialPort()
     this.engineName = engine
     this.onTripleFault = options.onTripleFault ?? 'stop'
     this.clock = new VirtualClock({
       nsPerInstruction: options.nsPerInstruction ?? 10,
-      instructions: () => this.cpu?.instructions ?? 0,
+      instructions: () => this.processors?.instructions ?? 0,
     })
     this.clock.onSchedule = (at) => {
-      if (at < this.deadline) this.cpu?.requestStop()
+      if (at < this.deadline) this.processors?.requestStop()
     }
     this.board = new Board({
       space: this.space,
       clock: this.clock,
       memory,
-      int: { setLevel: () => this.cpu?.interruptChanged() },
+      processors: Array.from({ length: count }, (_, n) => this.pinsOf(n)),
+      current: () => this.processors?.current ?? 0,
+      ...(model.features.has('apic')
+        ? { apic: { x2apic: model.features.has('x2apic'), physicalAddressBits: model.physicalBits } }
+        : {}),
       font: options.bios === undefined,
       on: {
         serialOut: (byte) => this.serial.push(byte),
@@ -188,9 +232,10 @@ export class Pc {
         debugOut: (byte) => this.debugPort.push(byte),
         exit: (status) => this.end({ reason: 'exit', status }),
         powerOff: () => this.end({ reason: 'power-off' }),
+        smi: () => this.cpu?.raiseSmi(),
         reset: () => {
           this.resetRequested = true
-          this.cpu?.requestStop()
+          this.processors?.requestStop()
         },
       },
       ...pick(options, ['events', 'bios', 'vgaBios', 'drives', 'floppy', 'bootOrder', 'date']),
@@ -200,25 +245,52 @@ export class Pc {
     this.mouse = new Mouse(this.board.ps2)
     const executor: ExecutorFactory = referenceExecutor
     const factory: { engine: EngineFactory } | object = engine === 'threaded' ? { engine: threadedEngine } : {}
-    this.cpu = new Cpu({
-      space: this.space,
-      offset: 4096,
-      ports: this.board.ports,
-      interrupts: this.board.pic,
-      executor,
-      ...factory,
-      storeSize,
-      model,
-      tscPerInstruction: Math.max(1, Math.round(options.nsPerInstruction ?? 10)),
-      platform: { smmChanged: (active) => this.board.smmChanged(active) },
-      ...(wasmMemory === undefined ? {} : { wasmMemory }),
-      ...(options.events === undefined ? {} : { events: options.events }),
-    })
+    this.cpus = Array.from(
+      { length: count },
+      (_, n) =>
+        new Cpu({
+          space: this.space,
+          offset: 4096 + n * (CPU_MEMORY_SIZE + storeSize),
+          ports: this.board.ports,
+          interrupts: this.board.interruptsOf(n),
+          executor,
+          ...factory,
+          storeSize,
+          model,
+          bootstrap: n === 0,
+          platform: {
+            ...apicPlatform(this.board.apics?.local[n]),
+            smmChanged: (active) => this.board.smmChanged(active),
+            // The time-stamp counter runs at 1 GHz of virtual time, whatever the processor does.
+            timestamp: () => Math.floor(this.clock.now()),
+            spins: () => this.processors.spins(),
+            random32: () => this.random.next(),
+          },
+          ...(wasmMemory === undefined ? {} : { wasmMemory }),
+          ...(options.events === undefined ? {} : { events: options.events }),
+        }),
+    )
+    this.cpu = this.cpus[0]!
+    this.processors = new Processors(this.cpus, turn, (cpu) => this.board.smmChanged(cpu.inSmm))
   }
 
-  /** Instructions retired since power-on. */
+  /** The wires from the board into processor `n`, which is built after it. */
+  private pinsOf(n: number): ProcessorPins {
+    const cpu = (): Cpu | undefined => this.cpus?.[n]
+    return {
+      interruptChanged: () => cpu()?.interruptChanged(),
+      nmi: () => cpu()?.raiseNmi(),
+      smi: () => cpu()?.raiseSmi(),
+      init: () => cpu()?.raiseInit(),
+      startUp: (vector) => cpu()?.raiseStartUp(vector),
+      readTsc: () => cpu()?.readTsc() ?? 0n,
+      timeOfTsc: (value) => this.clock.now() + Number(BigInt.asIntN(64, value - (cpu()?.readTsc() ?? 0n))),
+    }
+  }
+
+  /** Instructions retired since power-on, by all processors. */
   get instructions(): number {
-    return this.cpu.instructions
+    return this.processors.instructions
   }
 
   /**
@@ -248,6 +320,51 @@ export class Pc {
   }
 
   /**
+   * Loads a Linux kernel (bzImage), its initial RAM disk and command line, and points the CPU at it, as a boot loader would leave it. The entry is in protected mode by
+   * default; `64` enters in 64-bit mode. `acpiRsdp` is the address of ACPI's root pointer. Throws `bad-image`, `bad-argument` or `unsupported` as {@link loadLinux} says, and
+   * `unsupported` for a 64-bit entry on a processor without long mode.
+   */
+  loadLinux(image: Uint8Array, options: PcLinuxOptions = {}): LinuxEntry {
+    this.check()
+    if (options.entry === '64' && !this.cpu.model.features.has('lm')) {
+      throw new VirtkitError('unsupported', 'a 64-bit entry needs a processor with long mode')
+    }
+    this.space.a20 = true
+    const loaded = loadLinux(this.space, image, { ...options, memoryMap: this.board.memoryMap })
+    const { s } = this.cpu
+    const long = loaded.cr3 !== undefined
+    this.board.initialise()
+    initialiseProcessors(this.cpus)
+    this.describeBios()
+    if (loaded.cr3 !== undefined) {
+      s.cr3 = loaded.cr3
+      s.cr4 |= CR4_PAE
+      s.efer |= EFER_LME | EFER_LMA
+    }
+    s.cr0 = (s.cr0 & ~CR0_PG) | CR0_ET | CR0_PE | (long ? CR0_PG : 0)
+    for (let seg = 0; seg < 6; seg++) {
+      const code = seg === 1
+      s.setSegment(seg, code ? LINUX_BOOT_CS : LINUX_BOOT_DS, 0, 0xffffffff, code ? (long ? 0xa09b : 0xc09b) : 0xc093)
+    }
+    s.setGdtr(loaded.gdtBase, loaded.gdtLimit)
+    for (let reg = 0; reg < 8; reg++) s.setRegNumber(reg, reg === 6 ? loaded.bootParams : 0)
+    s.flags = 2
+    s.rip = loaded.entry
+    this.cpu.setCpl(0)
+    this.cpu.memory.configurePaging()
+    this.cpu.memory.flushAll()
+    this.cpu.updateMode()
+    return loaded
+  }
+
+  /** The words of the BIOS data area that kernels look at: the serial port, the EBDA's segment, and KiB of memory below it. */
+  private describeBios(): void {
+    this.space.write16(0x400, 0x3f8)
+    this.space.write16(0x40e, 0x9fc0)
+    this.space.write16(0x413, 639)
+  }
+
+  /**
    * Puts flat code at a physical address below 1 MiB and points the CPU at it in real mode, with all segments 0 and the stack below the code: what a
    * boot sector finds. `address` is 0x7C00 by default.
    */
@@ -271,13 +388,13 @@ export class Pc {
     this.check()
     this.resets++
     this.board.reset()
-    this.cpu.reset()
+    for (const cpu of this.cpus) cpu.reset()
   }
 
   /** Asks a running machine to end with the given reason at the next instruction boundary. */
   private end(ending: { reason: StopReason; status?: number }): void {
     this.ending ??= ending
-    this.cpu?.requestStop()
+    this.processors?.requestStop()
   }
 
   private check(): void {
@@ -304,10 +421,10 @@ export class Pc {
   private turn(budget: number): RunResult {
     this.ending = undefined
     this.spent = 0
-    const start = this.cpu.instructions
+    const start = this.instructions
     try {
       const ending = this.loop(budget)
-      return { ...ending, instructions: this.cpu.instructions - start }
+      return { ...ending, instructions: this.instructions - start }
     } catch (cause) {
       if (cause instanceof VirtkitError) throw cause
       const message = cause instanceof Error ? cause.message : String(cause)
@@ -318,7 +435,7 @@ export class Pc {
   }
 
   private loop(budget: number): { reason: StopReason; status?: number } {
-    const { cpu, clock } = this
+    const { processors, clock } = this
     while (this.spent < budget) {
       clock.runDue()
       if (this.resetRequested) {
@@ -331,21 +448,27 @@ export class Pc {
         this.ending = undefined
         return ending
       }
+      const cpu = processors.next()
+      if (cpu === undefined) {
+        const next = clock.nextDeadline
+        if (!processors.wakable) return { reason: 'halted' }
+        if (next === Number.POSITIVE_INFINITY) return { reason: 'idle' }
+        clock.skipTo(next)
+        this.spent += IDLE_COST
+        continue
+      }
       this.deadline = clock.nextDeadline
       const before = cpu.instructions
-      const stop = cpu.run(Math.min(budget - this.spent, Math.max(1, clock.instructionsToDeadline)))
-      this.spent += cpu.instructions - before
+      const limit = processors.limit(Math.min(budget - this.spent, Math.max(1, clock.instructionsToDeadline)))
+      const stop = cpu.run(limit)
+      const ran = cpu.instructions - before
+      this.spent += ran
+      processors.used(ran)
       this.deadline = Number.POSITIVE_INFINITY
       if (stop === 'shutdown') {
         if (this.onTripleFault === 'stop') return { reason: 'triple-fault' }
         this.spent += RESET_COST
         this.reset()
-      } else if (stop === 'halted' && this.ending === undefined && !this.resetRequested) {
-        const next = clock.nextDeadline
-        if ((cpu.s.flagsRest & FLAG_IF) === 0) return { reason: 'halted' }
-        if (next === Number.POSITIVE_INFINITY) return { reason: 'idle' }
-        clock.skipTo(next)
-        this.spent += IDLE_COST
       }
     }
     return { reason: 'budget' }
@@ -415,16 +538,26 @@ function align(bytes: number): number {
   return Math.ceil(bytes / 65536) * 65536
 }
 
-/** The machine has no local APIC yet, so its CPU does not claim one. */
-function pcModel(name: ModelName): CpuModel {
+function modelOf(name: ModelName): CpuModel {
   const model = MODELS[name]
-  if (model === undefined) {
-    throw new VirtkitError('bad-argument', `there is no CPU model '${name}': ${Object.keys(MODELS).join(', ')}`)
+  if (model !== undefined) return model
+  throw new VirtkitError('bad-argument', `there is no CPU model '${name}': ${Object.keys(MODELS).join(', ')}`)
+}
+
+/** What a processor's local APIC does for it besides interrupts: MSRs, CR8, CPUID, INIT. */
+function apicPlatform(apic: LocalApic | undefined): CpuPlatform {
+  if (apic === undefined) return {}
+  return {
+    apic,
+    readMsr: (index) => (apic.ownsMsr(index) ? apic.readMsr(index) : undefined),
+    writeMsr: (index, value) => apic.ownsMsr(index) && apic.writeMsr(index, value),
+    taskPriority: () => apic.taskPriority,
+    taskPriorityChanged: (priority) => {
+      apic.taskPriority = priority
+    },
+    timestampWritten: () => apic.tscChanged(),
+    initialised: () => apic.init(),
   }
-  const features = new Set(model.features)
-  features.delete('apic')
-  features.delete('x2apic')
-  return { ...model, features }
 }
 
 function allocate(

@@ -7,13 +7,16 @@ import { type Alarm, type Clock, VirtkitError } from '../contracts/index.js'
 
 class QueuedAlarm implements Alarm {
   readonly deadline: number
-  /** Scheduling order, for equal deadlines. */
+  /** Who asked, for equal deadlines. */
+  readonly rank: number
+  /** Scheduling order, for equal ranks. */
   readonly order: number
   /** Undefined once it ran or was cancelled. */
   callback: (() => void) | undefined
 
-  constructor(deadline: number, order: number, callback: () => void) {
+  constructor(deadline: number, rank: number, order: number, callback: () => void) {
     this.deadline = deadline
+    this.rank = rank
     this.order = order
     this.callback = callback
   }
@@ -54,8 +57,23 @@ export class VirtualClock implements Clock {
   }
 
   schedule(at: number, callback: () => void): Alarm {
+    return this.scheduleRanked(at, 0, callback)
+  }
+
+  /**
+   * The same clock for one device of a machine: of alarms that are due at the same time, those of a lower rank run first. That makes the
+   * order a property of the machine, so that it is the same after a saved state was loaded.
+   */
+  ranked(rank: number): Clock {
+    return {
+      now: () => this.now(),
+      schedule: (at, callback) => this.scheduleRanked(at, rank, callback),
+    }
+  }
+
+  private scheduleRanked(at: number, rank: number, callback: () => void): Alarm {
     if (Number.isNaN(at)) throw new VirtkitError('bad-argument', 'an alarm needs a time')
-    const alarm = new QueuedAlarm(at, this.order++, callback)
+    const alarm = new QueuedAlarm(at, rank, this.order++, callback)
     this.push(alarm)
     this.onSchedule?.(at)
     return alarm
@@ -133,7 +151,7 @@ export class VirtualClock implements Clock {
 
   private compact(): void {
     const live = this.heap.filter((alarm) => alarm.callback !== undefined)
-    live.sort((a, b) => a.deadline - b.deadline || a.order - b.order)
+    live.sort((a, b) => a.deadline - b.deadline || a.rank - b.rank || a.order - b.order)
     this.heap.length = 0
     this.heap.push(...live)
   }
@@ -156,5 +174,6 @@ export class VirtualClock implements Clock {
 }
 
 function before(a: QueuedAlarm, b: QueuedAlarm): boolean {
-  return a.deadline !== b.deadline ? a.deadline < b.deadline : a.order < b.order
+  if (a.deadline !== b.deadline) return a.deadline < b.deadline
+  return a.rank !== b.rank ? a.rank < b.rank : a.order < b.order
 }

@@ -174,6 +174,16 @@ export class Generator {
     if (random.chance(75)) {
       const operand = row.operands.find((o) => o.method === 'E' || o.method === 'M')
       switch (row.mnemonic) {
+        case 'fxsave':
+        case 'fxrstor':
+        case 'xsave':
+        case 'xrstor':
+          return area(AREA.images, 0x800, 512)
+        case 'ldmxcsr':
+          return area(AREA.mxcsr, 0x400, 4)
+        case 'fldcw':
+        case 'fldenv':
+          return area(AREA.control, 0x300, 2)
         case 'lldt':
         case 'ltr':
         case 'verr':
@@ -196,7 +206,10 @@ export class Generator {
       if (operand?.memWidth === 'p')
         return area(AREA.far + (size === 2 ? 0 : size === 4 ? 1 : 2) * FAR_STRIDE, 0x100, 16)
     }
-    return this.displacement(this.linear(), seg)
+    let linear = this.linear()
+    // Most SSE instructions insist on alignment.
+    if (row.operands.some((o) => o.memWidth === 'dq') && random.chance(75)) linear -= ((linear % 16) + 16) % 16
+    return this.displacement(linear, seg)
   }
 
   // --- one instruction ----------------------------------------------------------------------------------------------
@@ -443,6 +456,15 @@ export class Generator {
       case 'scas':
         this.strings(addressSize)
         break
+      case 'maskmovq':
+      case 'maskmovdqu':
+        this.load(7, this.displacement(DATA + random.below(0xd00) * 16, 3), addressSize !== 2)
+        break
+      case 'pcmpestri':
+      case 'pcmpestrm':
+        if (random.chance(50)) this.load(0, random.below(20), true)
+        if (random.chance(50)) this.load(2, random.below(20), true)
+        break
       case 'rdmsr':
       case 'wrmsr':
         this.load(1, random.pick(MSRS), true)
@@ -594,6 +616,9 @@ export class Generator {
       around.cr4 ^ 0x10,
       around.cr4 ^ 4,
       around.cr4 ^ 0x10000,
+      around.cr4 ^ 0x200,
+      around.cr4 ^ 0x400,
+      around.cr0 ^ 0x20,
     ])
   }
 

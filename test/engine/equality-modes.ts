@@ -1,6 +1,6 @@
 /** Starts programs: draws the registers, segments and tables of a mode, and leaves the code to the caller. */
 
-import { type CpuModel, MODELS, SEG_LDTR, SEG_TR } from '../../src/cpu/index.js'
+import { type CpuModel, SEG_LDTR, SEG_TR } from '../../src/cpu/index.js'
 import {
   MSR_CSTAR,
   MSR_FMASK,
@@ -12,7 +12,9 @@ import {
   MSR_SYSENTER_ESP,
 } from '../../src/cpu/msr.js'
 import type { EqualityBoard } from './equality-board.js'
+import { floatState } from './equality-float.js'
 import type { Random } from './equality-random.js'
+import { DEFAULT_MODEL } from './equality-rows.js'
 import {
   CODE,
   CROSSED_FRAME,
@@ -70,7 +72,7 @@ export function prepare(
   mode: ModeName,
   random: Random,
   fillCode: (around: Surroundings, code: Uint8Array, ip: number) => void,
-  model: CpuModel = MODELS['x86-64-v2'],
+  model: CpuModel = DEFAULT_MODEL,
 ): Prepared {
   const image = new Image()
   const has = (name: string): boolean => (model.features as ReadonlySet<string>).has(name)
@@ -113,6 +115,11 @@ export function prepare(
   if (random.chance(40)) cr4 |= 0x100 & model.cr4Mask
   if (random.chance(15)) cr4 |= 0x800 & model.cr4Mask
   if (random.chance(70)) cr4 |= 0x10000 & model.cr4Mask
+  // x87 errors are exceptions, not interrupts; SSE is switched on.
+  if (has('486') && random.chance(75)) cr0 |= 0x20
+  if (random.chance(85)) cr4 |= 0x200 & model.cr4Mask
+  if (random.chance(80)) cr4 |= 0x400 & model.cr4Mask
+  if (random.chance(50)) cr4 |= 0x40000 & model.cr4Mask
   const guarded = paging !== 'off' && random.chance(20)
   if (guarded) cr4 |= 0x300000 & model.cr4Mask
   if (paging === 'long' && random.chance(25)) cr4 |= 0x420000 & model.cr4Mask
@@ -158,7 +165,7 @@ export function prepare(
     image.descriptor(SEL.conforming, { base: 0, limit: 0xffff, type: 10, big: false })
   }
   taskStates(image, long, random, first)
-  interruptTable(image, real ? 16 : long ? 64 : 32, handlersSixteen, random)
+  interruptTable(image, real ? 16 : long ? 64 : 32, handlersSixteen, random, has('fpu') && !(handlersSixteen && user))
   if (handlersSixteen) {
     for (let vector = 0; vector < 256; vector++) {
       if (vector !== 8 && vector !== 0x82) image.u16(IDT + vector * 8 + 2, SEL.conforming)
@@ -198,6 +205,7 @@ export function prepare(
     random.chance(50) ? DATA + (random.below(0x3400) << 2) : CODE + SLOT_START + random.below(40) * SLOT,
   )
   const dr7 = breakpoints ? (random.next() & 0xffff00ff) | 0x400 : 0x400
+  const loadFloats = floatState(random)
   const timer = random.pick([0, 0, 2, 5, 13, 40, 200])
 
   return {
@@ -236,6 +244,7 @@ export function prepare(
         if (reg < 8 || bits === 64) s.setReg64(reg, value, 0)
       })
       s.rip = ip
+      loadFloats(board)
       if (has('sep')) {
         const setup = [
           SEL.code64 - (long ? 0 : 0x28),

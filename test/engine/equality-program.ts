@@ -1,12 +1,12 @@
 /** Programs for lockstep runs: random code in its surroundings, and random ways of cutting the run. */
 
-import { type CpuModel, MODELS } from '../../src/cpu/index.js'
+import type { CpuModel } from '../../src/cpu/index.js'
 import type { Row } from '../../src/isa/table.js'
 import type { EqualityBoard } from './equality-board.js'
 import { Generator } from './equality-generator.js'
 import { prepare } from './equality-modes.js'
 import { Random } from './equality-random.js'
-import { rowFits, rowsOf } from './equality-rows.js'
+import { DEFAULT_MODEL, rowFits, rowsOf } from './equality-rows.js'
 import { CODE, CODE_END, HANDLERS, HANDLERS_END, type ModeName } from './equality-tables.js'
 import type { Program, Stretch } from './lockstep.js'
 
@@ -79,7 +79,7 @@ export interface RandomProgramOptions {
 }
 
 export function randomProgram(mode: ModeName, seed: number, options: RandomProgramOptions = {}): Program {
-  const model = options.model ?? MODELS['x86-64-v2']
+  const model = options.model ?? DEFAULT_MODEL
   const random = new Random(seed)
   const prepared = prepare(
     mode,

@@ -1,9 +1,23 @@
 /** The rows of the instruction table that a model has, and its decoder. */
 
-import type { CpuModel } from '../../src/cpu/index.js'
+import { type CpuModel, type Feature, MODELS } from '../../src/cpu/index.js'
 import { createDecoder, type Decode } from '../../src/isa/decoder.js'
 import { CPU_LEVELS, decoderOptionsFor, hasRow } from '../../src/isa/decoder-models.js'
 import { ROWS, type Row } from '../../src/isa/table.js'
+
+// biome-ignore format: a dense list reads better
+const UNITS: readonly string[] = [
+  'fpu', 'fpu287', 'fpu387', 'fcmov', 'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3', 'sse4.1', 'sse4.2', 'aes', 'pclmulqdq', 'pclmul',
+]
+/** CR4.OSFXSR and CR4.OSXMMEXCPT. */
+const CR4_SSE = 0x600
+
+/** What programs run on unless they name a model: x86-64-v2, and the extensions beyond it that the instruction table has. */
+export const DEFAULT_MODEL: CpuModel = {
+  ...MODELS['x86-64-v2'],
+  features: new Set([...MODELS['x86-64-v2'].features, ...UNITS] as Feature[]),
+  cr4Mask: MODELS['x86-64-v2'].cr4Mask | CR4_SSE,
+}
 
 const decoders = new Map<CpuModel, Decode>()
 const rowLists = new Map<CpuModel, readonly Row[]>()

@@ -7,6 +7,7 @@ import type { CpuModel } from '../../src/cpu/index.js'
 import { assemble } from '../../src/isa/index.js'
 import { encodeGate, encodeSegment, type GateFields, type SegmentFields } from '../../src/mmu/index.js'
 import { MMIO_BASE, RAM_BYTES, ROM_BASE } from './equality-board.js'
+import { controlImages, floatWords } from './equality-float.js'
 import type { Random } from './equality-random.js'
 
 export const GDT = 0x1000
@@ -125,7 +126,7 @@ const TRAPS = new Set([1, 2, 3, 4])
 export const VECTOR_CALL = 0x80
 
 /** The handler of a vector. `next`: where the interrupted code goes on, the start of the slot after the one that faulted. */
-function handler(bits: 16 | 32 | 64, vector: number): Uint8Array {
+function handler(bits: 16 | 32 | 64, vector: number, fpu: boolean): Uint8Array {
   const interrupt = vector >= 0x20
   const reg = bits === 16 ? 'sp' : bits === 32 ? 'esp' : 'rsp'
   const word = bits === 16 ? 'word' : bits === 32 ? 'dword' : 'qword'
@@ -143,10 +144,12 @@ function handler(bits: 16 | 32 | 64, vector: number): Uint8Array {
     const resume = vector === 1 && bits !== 16 ? `or dword [${reg}+${bits / 4}], 0x10000\n` : ''
     return code(bits, `${pop}${resume}${ret}`)
   }
+  // What would come again at once: an x87 error that is pending, the flag of a task switch.
+  const clear = !fpu ? '' : vector === 16 ? 'fnclex\n' : vector === 7 ? 'clts\n' : ''
   const bump = (at: string): string =>
     `sub ${word} ${at}, ${SLOT_START}\nand ${word} ${at}, -${SLOT}\nadd ${word} ${at}, ${SLOT_START + SLOT}\n`
-  if (bits === 16) return code(16, `${pop}push bp\nmov bp, sp\n${bump('[bp+2]')}pop bp\n${ret}`)
-  return code(bits, `${pop}${bump(`[${reg}]`)}${ret}`)
+  if (bits === 16) return code(16, `${clear}${pop}push bp\nmov bp, sp\n${bump('[bp+2]')}pop bp\n${ret}`)
+  return code(bits, `${clear}${pop}${bump(`[${reg}]`)}${ret}`)
 }
 
 export class Image {
@@ -268,11 +271,12 @@ export function taskStates(image: Image, long: boolean, random: Random, first: n
   image.bytes[TSS + 0x2067] = 0xff
 }
 
-export function interruptTable(image: Image, bits: 16 | 32 | 64, sixteen: boolean, random: Random): void {
+/** `fpu`: handlers of x87 exceptions remove the cause; they must run at privilege 0. */
+export function interruptTable(image: Image, bits: 16 | 32 | 64, sixteen: boolean, random: Random, fpu: boolean): void {
   const width = sixteen ? 16 : bits
   for (let vector = 0; vector < 256; vector++) {
     const offset = HANDLERS + Math.min(vector, 0x30) * HANDLER_SIZE
-    if (vector <= 0x30) image.put(offset, handler(width, vector))
+    if (vector <= 0x30) image.put(offset, handler(width, vector, fpu))
     if (bits === 16) {
       image.u32(vector * 4, offset)
       continue
@@ -398,6 +402,10 @@ export function pageTables(image: Image, kind: Surroundings['paging'], all: numb
 
 /** Values that programs find useful: selectors, far and near pointers, descriptor-table images, noise. See the generator for who uses them. */
 export const AREA = {
+  /** Four images for FXRSTOR, then values for LDMXCSR, then for FLDCW. */
+  images: DATA + 0xc000,
+  mxcsr: DATA + 0xc800,
+  control: DATA + 0xcc00,
   selectors: DATA + 0xd000,
   near: DATA + 0xd800,
   tables: DATA + 0xdc00,
@@ -421,6 +429,8 @@ export function dataAreas(image: Image, random: Random, around: Surroundings, ip
               ? DATA + (random.next() & 0xffff)
               : random.next() & 0xff
   }
+  for (let at = 0x8000; at < 0xc000; at += 16) image.put(DATA + at, floatWords(random))
+  controlImages(image.bytes.subarray(AREA.images, AREA.selectors), random)
   const selectors = selectorsFor(around)
   for (let n = 0; n < 0x800; n += 2) image.u16(AREA.selectors + n, random.pick(selectors))
   const slot = (): number => ip + random.below(SLOTS) * SLOT

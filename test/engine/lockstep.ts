@@ -7,6 +7,7 @@ import {
   OFF_FLAG_RESULT,
   OFF_REMAINING,
   SLOT_TEMP,
+  SLOT_VTEMP,
   SLOT_ZERO,
   TLB_CONTEXT,
   TLB_ENTRY_SHIFT,
@@ -17,12 +18,15 @@ import {
 import { disassembleBytes } from '../../src/isa/disassembler.js'
 import { type BoardStop, EqualityBoard, RAM_BYTES } from './equality-board.js'
 
+/** End of the part of a CPU's block that the guest can see. */
+const STATE_END = SLOT_VTEMP
+
 /** Registers and their like: everything a guest can see of the processor, by name. */
 export function registers(board: EqualityBoard): Map<string, string> {
   const { cpu } = board
   const { s } = cpu
   const map = new Map<string, string>()
-  for (let offset = 0; offset < 0x400; offset += 8) {
+  for (let offset = 0; offset < STATE_END; offset += 8) {
     if (offset >= SLOT_TEMP && offset < SLOT_ZERO) continue
     if (offset === OFF_REMAINING || offset === OFF_FLAG_RESULT) continue
     if (offset === OFF_FLAG_AUX) map.set('flags', s.flags.toString(16))
@@ -70,7 +74,7 @@ export function same(a: EqualityBoard, b: EqualityBoard): boolean {
   const s = a.cpu.s
   const t = b.cpu.s
   if (a.cpu.instructions !== b.cpu.instructions || s.flags !== t.flags) return false
-  for (let offset = 0; offset < 0x400; offset += 8) {
+  for (let offset = 0; offset < STATE_END; offset += 8) {
     if (offset >= SLOT_TEMP && offset < SLOT_ZERO) continue
     if (offset === OFF_REMAINING || offset === OFF_FLAG_RESULT || offset === OFF_FLAG_AUX) continue
     const x = (s.base + offset) >> 2

@@ -569,7 +569,7 @@ describe.each(['tail-call', 'br-table'] as DispatchKind[])('integer handlers, %s
           )
         }
         h.program(0x90000, [{ kind: UOP.JCC, width: 3, imm: 0x40, value: 4, ext: code }])
-        h.engine.invalidatePage((0x200000 + 0x90000) >> 12)
+        h.engine.invalidate((0x200000 + 0x90000) >> 12, 0, 4096, new Uint8Array(512))
         h.s.flags = flags
         h.run(0x90000, 1)
         expect(h.s.rip).toBe(holds ? 0x90040 : 0x90004)

@@ -245,7 +245,7 @@ describe.each(['tail-call', 'br-table'] as DispatchKind[])('threaded engine, %s'
     ])
     h.run(0x1000, 40)
     expect(h.s.getBig(RAX)).toBe(40n)
-    h.engine.invalidatePage((RAM + 0x1000) >> 12)
+    h.engine.invalidate((RAM + 0x1000) >> 12, 0, 4096, new Uint8Array(512))
     h.run(0x1000, 40)
     expect(h.s.getBig(RAX)).toBe(40n)
     expect(h.engine.stats.blocksDropped).toBe(2)
@@ -253,7 +253,7 @@ describe.each(['tail-call', 'br-table'] as DispatchKind[])('threaded engine, %s'
     const inside = make()
     const original = inside.fill.bind(inside)
     inside.fill = (low, high, write) => {
-      inside.engine.invalidatePage((RAM + 0x1000) >> 12)
+      inside.engine.invalidate((RAM + 0x1000) >> 12, 0, 4096, new Uint8Array(512))
       return original(low, high, write)
     }
     inside.program(0x1000, [

@@ -170,7 +170,11 @@ describe.each(['threaded', 'reference'] as const)('Pc on the %s engine', (engine
     const twice = (how: string): string => `inc byte [0x500]\n ${how}\n jmp $`
     // Without firmware there is nothing at the reset vector but RAM.
     const vectorCode = assemble(
-      `bits 16\n mov al, [0x500]\n mov dx, 0x3f8\n out dx, al\n mov dx, 0x604\n mov ax, 0x2000\n out dx, ax\n hlt`,
+      `bits 16\n mov al, [0x500]\n mov dx, 0x3f8\n out dx, al
+      ; power-management ports to 0x600, as firmware does
+      mov dx, 0xcf8\n mov eax, 0x80000b40\n out dx, eax\n mov dx, 0xcfc\n mov eax, 0x601\n out dx, eax
+      mov dx, 0xcf8\n mov eax, 0x80000b80\n out dx, eax\n mov dx, 0xcfc\n mov al, 1\n out dx, al
+      mov dx, 0x604\n mov ax, 0x2000\n out dx, ax\n hlt`,
     ).bytes
     const bios = new Uint8Array(65536).fill(0xff)
     bios.set(vectorCode, 0)

@@ -3,7 +3,8 @@
  *
  *     capture < cases > results
  *
- * Both streams are arrays of the packed structures below, little-endian. A case is loaded by returning from a signal
+ * Both streams are arrays of the packed structures below, little-endian. With `float_state` in the head, the cases are followed by as many
+ * `struct float_state`, and one follows every result: the x87 and SSE state goes in and comes out with the signal frame, too. A case is loaded by returning from a signal
  * handler: the kernel's sigreturn sets every register at once, EFLAGS.TF included, so that the processor traps after one
  * instruction, or faults in it. Either way the next signal brings the complete state back. There is no assembly of ours between the
  * state as given and the instruction under test.
@@ -69,6 +70,15 @@ struct result {
   uint16_t steps, changes;
 } __attribute__((packed));
 
+/* x87 and SSE. The x87 registers by physical number: ST(i) is r[TOP + i & 7]. See fp-state.ts. */
+struct float_state {
+  uint16_t fcw, fsw, tag /* abridged */, fop;
+  uint64_t fip, fdp;
+  uint32_t mxcsr, zero;
+  uint8_t r[8][16];
+  uint8_t xmm[16][16];
+} __attribute__((packed));
+
 struct change {
   uint16_t offset;
   uint8_t value, zero;
@@ -76,7 +86,7 @@ struct change {
 
 /* The head of the input: linear addresses, the LDT, and the pages' contents. */
 struct head {
-  uint32_t cases, aliases, code_aliases, ldt_entries;
+  uint32_t cases, aliases, code_aliases, ldt_entries, float_state;
   uint64_t alias[4];
   uint64_t code_alias[4];
   struct {
@@ -87,6 +97,7 @@ struct head {
 
 static struct head head;
 static struct test_case *cases;
+static struct float_state *floats;
 static unsigned current;
 static int started;
 static unsigned steps;
@@ -114,6 +125,43 @@ static inline void write_gs(uint64_t v) { __asm__ volatile("wrgsbase %0" : : "r"
 static const int REGS[8] = {REG_EAX, REG_ECX, REG_EDX, REG_EBX, REG_ESP, REG_EBP, REG_ESI, REG_EDI};
 #endif
 
+/* The image of FXSAVE in a signal frame; 32-bit frames have the old image of FSAVE in front. */
+static uint8_t *fx_image(ucontext_t *uc) {
+#ifdef __x86_64__
+  return (uint8_t *)uc->uc_mcontext.fpregs;
+#else
+  return (uint8_t *)uc->uc_mcontext.fpregs + 112;
+#endif
+}
+
+static void load_float(ucontext_t *uc, const struct float_state *f) {
+  uint8_t *fx = fx_image(uc);
+  unsigned top = f->fsw >> 11 & 7;
+  memcpy(fx, f, 28);
+  fx[5] = 0;
+  for (unsigned i = 0; i < 8; i++) memcpy(fx + 32 + 16 * i, f->r[(top + i) & 7], 10);
+  memcpy(fx + 160, f->xmm, sizeof f->xmm);
+  fx[512] |= 3; /* XSTATE_BV: neither part in its initial state */
+#ifndef __x86_64__
+  /* Linux takes the x87 part from the old image. */
+  uint8_t *old = fx - 112;
+  uint32_t environment[7] = {f->fcw, f->fsw, 0, (uint32_t)f->fip, (uint32_t)f->fop << 16, (uint32_t)f->fdp, 0};
+  for (unsigned i = 0; i < 8; i++) environment[2] |= f->tag & 1u << i ? 0 : 3u << 2 * i;
+  memcpy(old, environment, sizeof environment);
+  for (unsigned i = 0; i < 8; i++) memcpy(old + 28 + 10 * i, f->r[(top + i) & 7], 10);
+#endif
+}
+
+static void save_float(ucontext_t *uc, struct float_state *f) {
+  const uint8_t *fx = fx_image(uc);
+  memset(f, 0, sizeof *f);
+  memcpy(f, fx, 28);
+  f->tag &= 0xff;
+  unsigned top = f->fsw >> 11 & 7;
+  for (unsigned i = 0; i < 8; i++) memcpy(f->r[(top + i) & 7], fx + 32 + 16 * i, 10);
+  memcpy(f->xmm, fx + 160, sizeof f->xmm);
+}
+
 static void load_case(ucontext_t *uc) {
   const struct test_case *c = &cases[current];
   memcpy(expected, head.memory, DATA_BYTES);
@@ -123,6 +171,7 @@ static void load_case(ucontext_t *uc) {
   for (unsigned i = 0; i < c->code_length && c->code_offset + i < PAGE; i++) code[c->code_offset + i] = c->code[i];
   uint32_t flags = c->flags | (c->options & OPTION_NO_TRAP ? 0 : EFLAGS_TF);
   steps = 0;
+  if (head.float_state) load_float(uc, &floats[current]);
   greg_t *g = uc->uc_mcontext.gregs;
 #ifdef __x86_64__
   for (int i = 0; i < 16; i++) g[REGS[i]] = (greg_t)c->reg[i];
@@ -184,11 +233,12 @@ static void record(ucontext_t *uc, const uint64_t *bases, const uint16_t *sel) {
     r.vector = 255;
     r.rip--;
   }
-  if (out_room - out_size < sizeof r + DATA_BYTES * sizeof(struct change)) {
+  size_t after = sizeof r + (head.float_state ? sizeof(struct float_state) : 0);
+  if (out_room - out_size < after + DATA_BYTES * sizeof(struct change)) {
     fprintf(stderr, "result buffer full\n");
     _exit(1);
   }
-  struct change *change = (struct change *)(out + out_size + sizeof r);
+  struct change *change = (struct change *)(out + out_size + after);
   unsigned n = 0;
   if (memcmp(data, expected, DATA_BYTES) != 0) {
     for (unsigned i = 0; i < DATA_BYTES; i++) {
@@ -197,7 +247,8 @@ static void record(ucontext_t *uc, const uint64_t *bases, const uint16_t *sel) {
   }
   r.changes = (uint16_t)n;
   memcpy(out + out_size, &r, sizeof r);
-  out_size += sizeof r + n * sizeof(struct change);
+  if (head.float_state) save_float(uc, (struct float_state *)(out + out_size + sizeof r));
+  out_size += after + n * sizeof(struct change);
 }
 
 static void on_signal(int number, siginfo_t *info, void *context) {
@@ -287,7 +338,12 @@ int main(int argc, char **argv) {
   read_all(&head, sizeof head);
   cases = malloc(head.cases * sizeof *cases);
   read_all(cases, head.cases * sizeof *cases);
-  out_room = (size_t)head.cases * (sizeof(struct result) + 64 * sizeof(struct change)) + (1u << 20);
+  if (head.float_state) {
+    floats = malloc(head.cases * sizeof *floats);
+    if (!floats) die("memory");
+    read_all(floats, head.cases * sizeof *floats);
+  }
+  out_room = (size_t)head.cases * (sizeof(struct result) + sizeof(struct float_state) + 64 * sizeof(struct change)) + (1u << 20);
   out = malloc(out_room);
   expected = malloc(DATA_BYTES);
   int memory = memfd_create("data", 0), text = memfd_create("code", 0);

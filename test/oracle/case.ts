@@ -1,5 +1,8 @@
 /** One question to the processor, and its answer, in the layouts of `capture.c`. */
 
+import { FP_BYTES, type FpState } from './fp-state.js'
+import { dataOffset } from './layout.js'
+
 export const OPTION_NO_TRAP = 1
 export const OPTION_REPEAT = 2
 export const OPTION_BREAKPOINT = 4
@@ -35,6 +38,15 @@ export class OracleCase {
   regOperand = -1
   rmOperand = -1
   opcodeOperand = -1
+  /** Where in its region the memory operand lies, in the suite with x87 and SSE; -1 without one, or where nothing is. */
+  operandOffset = -1
+  /** x87 and SSE state, in the suites that have it. */
+  fp: FpState | undefined = undefined
+
+  /** Place in the data pages of byte `i` of the memory operand, or -1. */
+  operandByte(i: number): number {
+    return this.operandOffset < 0 ? -1 : dataOffset(this.operandOffset + i)
+  }
 
   pack(view: DataView, at: number): void {
     view.setUint32(at, this.options, true)
@@ -78,10 +90,16 @@ export interface OracleResult {
   /** Iterations of a repeated string instruction, else 1. */
   steps: number
   changes: Change[]
+  /** x87 and SSE state, where the case has it. */
+  fp: Uint8Array | undefined
 }
 
 /** Reads one result of the capture program; returns it and where the next one starts. */
-export function unpackResult(view: DataView, at: number): readonly [result: OracleResult, next: number] {
+export function unpackResult(
+  view: DataView,
+  at: number,
+  floatState: boolean,
+): readonly [result: OracleResult, next: number] {
   const reg = new BigUint64Array(16)
   for (let i = 0; i < 16; i++) reg[i] = view.getBigUint64(at + 24 + i * 8, true)
   const selectors = new Uint16Array(6)
@@ -89,6 +107,11 @@ export function unpackResult(view: DataView, at: number): readonly [result: Orac
   const count = view.getUint16(at + 186, true)
   const changes: Change[] = []
   let next = at + RESULT_BYTES
+  let fp: Uint8Array | undefined
+  if (floatState) {
+    fp = new Uint8Array(view.buffer.slice(view.byteOffset + next, view.byteOffset + next + FP_BYTES) as ArrayBuffer)
+    next += FP_BYTES
+  }
   for (let i = 0; i < count; i++, next += 4) {
     const offset = view.getUint16(next, true)
     const last = changes.at(-1)
@@ -108,6 +131,7 @@ export function unpackResult(view: DataView, at: number): readonly [result: Orac
       selectors,
       steps: view.getUint16(at + 184, true),
       changes,
+      fp,
     },
     next,
   ]

@@ -4,7 +4,8 @@
  *     u32 length of the header, header (JSON, {@link VectorHeader}), then for each form in turn its cases' results
  *
  * A result is a byte of flags that says which parts follow: 1 vector and error code (and CR2 for vector 14), 2 RIP (else
- * the next instruction, or this one after a fault), 4 flags, 8 registers, 16 memory, 32 segment registers and bases, 64 more than one step. Numbers are
+ * the next instruction, or this one after a fault), 4 flags, 8 registers, 16 memory, 32 segment registers and bases, 64 more than one step,
+ * 128 x87 and SSE state ({@link writeFp}). Numbers are
  * in base 128, low digits first; a register is its new value, its difference, or the bits that changed, whichever is shortest.
  */
 import { type Change, NO_VECTOR, type OracleCase, type OracleResult } from './case.js'
@@ -33,6 +34,7 @@ const PART_REGISTERS = 8
 const PART_MEMORY = 16
 const PART_SEGMENTS = 32
 const PART_STEPS = 64
+const PART_FP = 128
 
 const MASK64 = 0xffff_ffff_ffff_ffffn
 
@@ -47,6 +49,61 @@ function byteLength(value: bigint): number {
     n++
   }
   return n
+}
+
+/** Where the x87 and SSE state changed: runs of bytes that do not leave a register. */
+function fpRuns(before: Uint8Array, after: Uint8Array): [offset: number, length: number][] {
+  const runs: [number, number][] = []
+  for (let i = 0; i < after.length; i++) {
+    if (before[i] === after[i]) continue
+    const last = runs.at(-1)
+    // A gap of a few bytes costs less than another run.
+    if (last !== undefined && i - (last[0] + last[1]) < 3 && i >> 4 === last[0] >> 4) last[1] = i + 1 - last[0]
+    else runs.push([i, 1])
+  }
+  return runs
+}
+
+/** What results with x87 and SSE state may repeat: that state and the bytes that the case put into memory. */
+class Dictionary {
+  readonly bytes: Uint8Array
+
+  constructor(c: OracleCase) {
+    const parts = [c.fp!.bytes, ...c.pokes.map((poke) => poke.bytes)]
+    this.bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+    let at = 0
+    for (const part of parts) {
+      this.bytes.set(part, at)
+      at += part.length
+    }
+  }
+
+  /** Cuts bytes into pieces that are here (`from` ≥ 0) and pieces that are not. */
+  pieces(bytes: readonly number[]): { at: number; length: number; from: number }[] {
+    const list: { at: number; length: number; from: number }[] = []
+    for (let at = 0; at < bytes.length; ) {
+      let from = -1
+      let length = 3
+      for (let i = 0; i < this.bytes.length; i++) {
+        let n = 0
+        while (at + n < bytes.length && i + n < this.bytes.length && this.bytes[i + n] === bytes[at + n]) n++
+        if (n > length) {
+          length = n
+          from = i
+        }
+      }
+      if (from < 0) {
+        const last = list.at(-1)
+        if (last !== undefined && last.from < 0) last.length++
+        else list.push({ at, length: 1, from })
+        at++
+      } else {
+        list.push({ at, length, from })
+        at += length
+      }
+    }
+    return list
+  }
 }
 
 export class ResultWriter {
@@ -100,6 +157,9 @@ export class ResultWriter {
     if (r.changes.length > 0) parts |= PART_MEMORY
     if (segments !== 0) parts |= PART_SEGMENTS
     if (r.steps !== 1) parts |= PART_STEPS
+    const fp = r.fp === undefined ? [] : fpRuns(c.fp!.bytes, r.fp)
+    if (fp.length > 0) parts |= PART_FP
+    const source = c.fp === undefined ? undefined : new Dictionary(c)
     this.byte(parts)
     if (parts & PART_FAULT) {
       this.byte(r.vector)
@@ -117,7 +177,7 @@ export class ResultWriter {
       for (const { offset, bytes } of r.changes) {
         this.number(offset)
         this.number(bytes.length)
-        for (const byte of bytes) this.byte(byte)
+        this.content(bytes, source)
       }
     }
     if (parts & PART_SEGMENTS) {
@@ -127,6 +187,31 @@ export class ResultWriter {
       if (segments & 128) this.big(r.gsBase)
     }
     if (parts & PART_STEPS) this.number(r.steps)
+    if (parts & PART_FP) {
+      this.number(fp.length)
+      for (const [offset, length] of fp) {
+        this.number(offset)
+        this.number(length)
+        this.content([...r.fp!.subarray(offset, offset + length)], source)
+      }
+    }
+  }
+
+  /** Bytes as they are; in the suites with x87 and SSE state in pieces, each its own bytes or a place in the {@link Dictionary}. */
+  private content(bytes: readonly number[], source: Dictionary | undefined): void {
+    if (source === undefined) {
+      for (const byte of bytes) this.byte(byte)
+      return
+    }
+    for (const piece of source.pieces(bytes)) {
+      if (piece.from >= 0) {
+        this.number((piece.length << 1) | 1)
+        this.number(piece.from)
+      } else {
+        this.number(piece.length << 1)
+        for (let i = 0; i < piece.length; i++) this.byte(bytes[piece.at + i]!)
+      }
+    }
   }
 
   finish(): Uint8Array {
@@ -184,7 +269,7 @@ export class ResultReader {
   }
 
   /** Passes over one result. */
-  skip(): void {
+  skip(floatState = false): void {
     const parts = this.byte()
     if (parts & PART_FAULT) {
       const vector = this.byte()
@@ -197,8 +282,7 @@ export class ResultReader {
     if (parts & PART_MEMORY) {
       for (let n = this.number(); n > 0; n--) {
         this.number()
-        const length = this.number()
-        this.at += length
+        this.skipContent(this.number(), floatState)
       }
     }
     if (parts & PART_SEGMENTS) {
@@ -208,6 +292,39 @@ export class ResultReader {
       if (segments & 128) this.tagged()
     }
     if (parts & PART_STEPS) this.number()
+    if (parts & PART_FP) {
+      for (let n = this.number(); n > 0; n--) {
+        this.number()
+        this.skipContent(this.number(), true)
+      }
+    }
+  }
+
+  private skipContent(length: number, pieces: boolean): void {
+    if (!pieces) {
+      this.at += length
+      return
+    }
+    for (let left = length; left > 0; ) {
+      const head = this.number()
+      if (head & 1) this.number()
+      else this.at += head >>> 1
+      left -= head >>> 1
+    }
+  }
+
+  private content(length: number, source: Dictionary | undefined): number[] {
+    const bytes: number[] = []
+    if (source === undefined) {
+      for (let i = 0; i < length; i++) bytes.push(this.byte())
+      return bytes
+    }
+    while (bytes.length < length) {
+      const head = this.number()
+      const from = head & 1 ? this.number() : -1
+      for (let i = 0; i < head >>> 1; i++) bytes.push(from < 0 ? this.byte() : source.bytes[from + i]!)
+    }
+    return bytes
   }
 
   read(c: OracleCase): OracleResult {
@@ -224,7 +341,9 @@ export class ResultReader {
       selectors: c.selectors.slice(),
       steps: 1,
       changes: [],
+      fp: c.fp?.bytes.slice(),
     }
+    const source = c.fp === undefined ? undefined : new Dictionary(c)
     if (parts & PART_FAULT) {
       result.vector = this.byte()
       result.error = this.number()
@@ -240,9 +359,7 @@ export class ResultReader {
       const changes: Change[] = []
       for (let n = this.number(); n > 0; n--) {
         const offset = this.number()
-        const bytes: number[] = []
-        for (let length = this.number(); length > 0; length--) bytes.push(this.byte())
-        changes.push({ offset, bytes })
+        changes.push({ offset, bytes: this.content(this.number(), source) })
       }
       result.changes = changes
     }
@@ -253,6 +370,12 @@ export class ResultReader {
       if (segments & 128) result.gsBase = this.tagged()[0]
     }
     if (parts & PART_STEPS) result.steps = this.number()
+    if (parts & PART_FP) {
+      for (let n = this.number(); n > 0; n--) {
+        const offset = this.number()
+        result.fp!.set(this.content(this.number(), source), offset)
+      }
+    }
     return result
   }
 }

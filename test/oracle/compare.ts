@@ -1,7 +1,9 @@
 /** Compares what the library's processor did with what the real one did. */
 import { FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_NT, FLAG_RF, FLAGS_STATUS, flagNames } from '../../src/isa/index.js'
 import { NO_VECTOR, type OracleCase, type OracleResult } from './case.js'
+import { compareFp } from './compare-fp.js'
 import type { Form } from './forms.js'
+import { memoryExempt } from './fp-exempt.js'
 import { DATA_BYTES, USER_CS } from './layout.js'
 import type { OracleMachine } from './machine.js'
 import { type Undefined, undefinedAfter } from './undefined.js'
@@ -61,8 +63,10 @@ export function compare(machine: OracleMachine, form: Form, c: OracleCase, want:
     different('FS base', BigInt.asUintN(64, BigInt(s.segBase(4))), want.fsBase)
     different('GS base', BigInt.asUintN(64, BigInt(s.segBase(5))), want.gsBase)
   }
+  if (want.fp !== undefined) differences.push(...compareFp(machine, form, c, want))
   machine.before(c, expectedData)
   for (const { offset, bytes } of want.changes) expectedData.set(bytes, offset)
+  if (want.fp !== undefined) memoryExempt(form, c, want, machine.data, expectedData)
   if (!masked.memory && !exempt.memory && Buffer.compare(machine.data, expectedData) !== 0) {
     for (let i = 0; i < DATA_BYTES; i++) {
       if (machine.data[i] !== expectedData[i]) {

@@ -5,12 +5,16 @@
 import { ROWS, type Row } from '../../src/isa/index.js'
 import { INTEGER_ROWS } from '../../src/isa/table-integer.js'
 
+/** `integer`: the rows of the integer table; `fp`: x87, MMX and SSE (`forms-fp.ts`). */
+export type Suite = 'integer' | 'fp'
+
 /** Code size that a form runs in. */
 export type Bits = 16 | 32 | 64
 
 export interface Form {
   /** Names the form in the vectors: opcode and operands of its row, and what distinguishes it from the row's other forms. */
   readonly key: string
+  readonly suite: Suite
   readonly row: Row
   readonly bits: Bits
   readonly opSize: 2 | 4 | 8
@@ -50,10 +54,10 @@ export const EXCLUDED: Readonly<Record<string, string>> = {
   xsetbv: 'XSAVE is in no model yet',
   xsave: 'XSAVE is in no model yet',
   xrstor: 'XSAVE is in no model yet',
-  wait: 'depends on the x87 unit',
+  wait: 'in the suite of x87 and SSE',
   ud0: 'has a ModRM byte or not, by vendor',
   int1: 'the recording machine reports its own address, presumably its hypervisor, where the manual says the next one',
-  movnti: 'comes with SSE2, which is in no model yet',
+  movnti: 'in the suite of x87 and SSE',
 }
 
 /** Why a row has no vectors; `undefined` when it has. */
@@ -94,7 +98,7 @@ const SIZED = new Set([
   'pop',
 ])
 
-function sized(row: Row): boolean {
+export function sized(row: Row): boolean {
   return SIZED.has(row.mnemonic) || row.operands.some((o) => SIZED_WIDTHS.has(o.width) || SIZED_WIDTHS.has(o.memWidth))
 }
 
@@ -119,7 +123,7 @@ function sizes(row: Row, bits: Bits): readonly (2 | 4 | 8)[] {
 }
 
 /** The row's shapes: with a memory operand, with registers only. */
-function shapes(row: Row): readonly boolean[] {
+export function shapes(row: Row): readonly boolean[] {
   if (!row.modrm) return [row.operands.some((o) => o.method === 'O')]
   // AMD processors have no register form of PREFETCH and PREFETCHW.
   if (row.mod === 'mem' || (row.map === 1 && row.opcode === 0x0d)) return [true]
@@ -172,14 +176,14 @@ function sameOpcode(a: Row, b: Row): boolean {
   return a.map === b.map && a.opcode === b.opcode && (a.reg < 0 || b.reg < 0 || a.reg === b.reg)
 }
 
-function form(
+export function form(
   row: Row,
   bits: Bits,
   opSize: 2 | 4 | 8,
   memory: boolean,
-  options: { lock?: boolean; repeat?: number; special?: Form['special']; cases?: number },
+  options: { lock?: boolean; repeat?: number; special?: Form['special']; cases?: number; suite?: Suite },
 ): Form {
-  const { lock = false, repeat = 0, special = '', cases = 100 } = options
+  const { lock = false, repeat = 0, special = '', cases = 100, suite = 'integer' } = options
   const [opcode, operands] = row.text.split('|').map((column) => column.trim())
   const extra = [
     row.only64 ? 'o64' : row.invalid64 ? 'i64' : '',
@@ -191,5 +195,5 @@ function form(
   if (repeat !== 0) words.push(repeat === 0xf3 ? 'rep' : 'repne')
   if (special !== '') words.push(special)
   const key = words.filter((word) => word !== '').join(' ')
-  return { key, row, bits, opSize, memory, lock, repeat, special, cases }
+  return { key, suite, row, bits, opSize, memory, lock, repeat, special, cases }
 }

@@ -91,33 +91,33 @@ const FAR_LOADS = new Set(['les', 'lds', 'lss', 'lfs', 'lgs'])
 const OVERRIDES: readonly number[] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]
 
 /** Where a memory operand's linear address lies, and whether it is worth writing something there. */
-interface Target {
+export interface Target {
   linear: bigint
   /** Offset in the region; meaningless when wild. */
   offset: number
   wild: boolean
 }
 
-class Generator {
+export class Generator {
   readonly c: OracleCase = new OracleCase()
-  private readonly form: Form
-  private readonly r: Random
-  private readonly n: number
+  protected readonly form: Form
+  protected readonly r: Random
+  protected readonly n: number
   /** Effective address size in bytes. */
-  private readonly addressSize: 2 | 4 | 8
-  private readonly region: number
-  private readonly stackRegion: number
-  private readonly codeBase: number
-  private prefixes: number[] = []
-  private rex = 0
-  private needRex = false
+  protected readonly addressSize: 2 | 4 | 8
+  protected readonly region: number
+  protected readonly stackRegion: number
+  protected readonly codeBase: number
+  protected prefixes: number[] = []
+  protected rex = 0
+  protected needRex = false
   /** Registers that must keep their value. */
-  private readonly pinned = new Set<number>()
+  protected readonly pinned = new Set<number>()
   /** Segment whose base addresses of memory operands are relative to, from an override or the mode. */
-  private base = 0n
-  private stackBase = 0n
+  protected base = 0n
+  protected stackBase = 0n
   /** Base of the stack segment's default for BP addressing in 16-bit code equals the data segment's. */
-  private stackPointerMask = 0xffff_ffff_ffff_ffffn
+  protected stackPointerMask = 0xffff_ffff_ffff_ffffn
 
   constructor(form: Form, n: number) {
     this.form = form
@@ -135,7 +135,7 @@ class Generator {
     if (other) this.prefixes.push(0x67)
   }
 
-  private get isString(): boolean {
+  protected get isString(): boolean {
     return STRINGS.has(this.form.row.mnemonic)
   }
 
@@ -158,7 +158,7 @@ class Generator {
   }
 
   /** TF would be suppressed (after a load of SS), or seen (by PUSHF). */
-  private get withoutTrap(): boolean {
+  protected get withoutTrap(): boolean {
     const { row } = this.form
     if (row.mnemonic === 'lss' || row.mnemonic === 'pushf' || row.mnemonic === 'int3') return true
     if (row.mnemonic === 'pop' && row.opcode === 0x17) return true
@@ -167,7 +167,7 @@ class Generator {
 
   // --- state ------------------------------------------------------------------------------------------------------
 
-  private segments(): void {
+  protected segments(): void {
     const { c, r, form } = this
     const sel = c.selectors
     if (form.bits === 64) {
@@ -193,14 +193,14 @@ class Generator {
     }
   }
 
-  private flags(): void {
+  protected flags(): void {
     const { c, r, form } = this
     c.flags = 0x202 | (r.next() & 0x8d5)
     if (r.chance(this.isString ? 35 : 10)) c.flags |= 0x400
     if (form.memory && r.chance(5)) c.flags |= 0x40000
   }
 
-  private sizePrefix(): void {
+  protected sizePrefix(): void {
     const { form, r } = this
     const { row, bits, opSize } = form
     if (bits === 64) {
@@ -222,7 +222,7 @@ class Generator {
     if ((opSize === 2) !== (bits === 16)) this.prefixes.push(0x66)
   }
 
-  private mandatoryPrefix(): void {
+  protected mandatoryPrefix(): void {
     const { row, lock, repeat } = this.form
     if (row.prefix === '66') this.prefixes.push(0x66)
     if (row.prefix === 'F2') this.prefixes.push(0xf2)
@@ -232,7 +232,7 @@ class Generator {
   }
 
   /** rSP points into the data pages. */
-  private stack(): void {
+  protected stack(): void {
     const { c, r, form } = this
     const region = this.stackPointerMask === 0xffffn ? REGION_16 : this.stackRegion
     const { linear } = this.target(r.chance(90) ? form.opSize : 16, region, form.row.mnemonic !== 'iret')
@@ -243,7 +243,7 @@ class Generator {
   }
 
   /** Picks an address for an access of `size` bytes. */
-  private target(size: number, region: number, mayMiss: boolean): Target {
+  protected target(size: number, region: number, mayMiss: boolean): Target {
     const { r, form } = this
     const within = 2 * PAGE - size
     const kind = mayMiss ? r.below(100) : r.below(80)
@@ -267,7 +267,7 @@ class Generator {
   }
 
   /** Puts bytes at a target, where there is memory to hold them. */
-  private poke(target: Target, bytes: Uint8Array): void {
+  protected poke(target: Target, bytes: Uint8Array): void {
     if (target.wild || this.c.pokes.length === 4) return
     let start = 0
     while (start < bytes.length && dataOffset(target.offset + start) < 0) start++
@@ -278,7 +278,7 @@ class Generator {
     this.c.pokes.push({ offset: dataOffset(target.offset + start), bytes: bytes.slice(start, end) })
   }
 
-  private pokeNumbers(target: Target, ...values: readonly (readonly [value: bigint, size: number])[]): void {
+  protected pokeNumbers(target: Target, ...values: readonly (readonly [value: bigint, size: number])[]): void {
     const bytes: number[] = []
     for (const [value, size] of values) {
       for (let i = 0; i < size; i++) bytes.push(Number((value >> BigInt(i * 8)) & 0xffn))
@@ -286,30 +286,30 @@ class Generator {
     this.poke(target, Uint8Array.from(bytes.slice(0, 32)))
   }
 
-  private at(linear: bigint, region: number): Target {
+  protected at(linear: bigint, region: number): Target {
     const offset = Number(linear - BigInt(region))
     return { linear, offset, wild: offset < 0 || offset >= 6 * PAGE }
   }
 
   /** The stack as a target, `distance` bytes above rSP. */
-  private stackTarget(distance = 0): Target {
+  protected stackTarget(distance = 0): Target {
     const region = this.stackPointerMask === 0xffffn ? REGION_16 : this.stackRegion
     return this.at((this.c.reg[RSP]! & this.stackPointerMask) + BigInt(distance), region)
   }
 
-  private garbage(value: bigint, size: number): bigint {
+  protected garbage(value: bigint, size: number): bigint {
     if (size === 8) return value
     const mask = (1n << BigInt(size * 8)) - 1n
     return (value & mask) | (this.r.big() & ~mask & 0xffff_ffff_ffff_ffffn)
   }
 
-  private codeTarget(): bigint {
+  protected codeTarget(): bigint {
     const { r, form } = this
     if (r.chance(15)) return r.value() & (form.bits === 64 ? 0xffff_ffff_ffff_ffffn : 0xffff_ffffn)
     return BigInt(this.codeBase + r.below(PAGE))
   }
 
-  private farSelector(): number {
+  protected farSelector(): number {
     const { r, form } = this
     const own = form.bits === 64 ? [USER_CS, USER_CS, USER32_CS] : form.bits === 32 ? [USER32_CS] : [LDT_CODE16]
     const selector = r.chance(60) ? r.pick(own) : r.pick([USER32_CS, USER_CS, LDT_CODE, LDT_EXECUTE, ...SELECTORS])
@@ -318,7 +318,7 @@ class Generator {
   }
 
   /** Registers and memory that an instruction uses without naming them. */
-  private implicit(): void {
+  protected implicit(): void {
     const { c, r, form } = this
     const { row, opSize, bits } = form
     const { mnemonic } = row
@@ -394,12 +394,12 @@ class Generator {
     if (row.operands.some((o) => o.text === 'CL')) c.reg[RCX] = (c.reg[RCX]! & ~0xffn) | BigInt(this.shiftCount())
   }
 
-  private shiftCount(): number {
+  protected shiftCount(): number {
     const { r } = this
     return r.chance(80) ? r.below(71) : r.below(256)
   }
 
-  private strings(): void {
+  protected strings(): void {
     const { c, r, form } = this
     const { row, repeat } = form
     const size = row.operands.some((o) => o.width === 'b') ? 1 : form.opSize
@@ -427,7 +427,7 @@ class Generator {
   }
 
   /** Adds a segment override; returns the base that the overridden segment has. */
-  private override(): bigint {
+  protected override(): bigint {
     const { c, r, form } = this
     if (form.bits === 64) {
       const prefix = r.pick(OVERRIDES)
@@ -474,7 +474,7 @@ class Generator {
 
   // --- machine code -------------------------------------------------------------------------------------------------
 
-  private encode(): void {
+  protected encode(): void {
     const { c, r, form, n } = this
     const { row, bits, opSize } = form
     const { mnemonic } = row
@@ -517,20 +517,25 @@ class Generator {
     this.fixRelative()
   }
 
-  private setRex(bit: number): void {
+  protected setRex(bit: number): void {
     this.rex |= bit
     this.needRex = true
   }
 
-  private redundantPrefix(): void {
+  protected redundantPrefix(): void {
     const { form, r } = this
     const last = this.prefixes.at(-1)
     if (last !== undefined && last !== 0x2e && r.chance(50)) this.prefixes.push(last)
     else if (!form.memory && !this.isString) this.prefixes.push(r.pick(form.bits === 64 ? OVERRIDES : [0x26, 0x3e]))
   }
 
+  /** ModRM.reg names one of sixteen registers. */
+  protected get wideReg(): boolean {
+    return this.form.row.operands.find((o) => ['G', 'S', 'C', 'D', 'T'].includes(o.method))?.method === 'G'
+  }
+
   /** ModRM of 0F 20–23 and register forms; memory forms are steered to a target. */
-  private modrm(): number[] {
+  protected modrm(): number[] {
     const { c, r, form } = this
     const { row, bits } = form
     const wide = bits === 64
@@ -538,7 +543,7 @@ class Generator {
     const regOperand = row.operands.find((o) => ['G', 'S', 'C', 'D', 'T'].includes(o.method))
     if (regOperand?.method === 'S' && r.chance(85)) reg = reg % 6
     if (regOperand?.method === 'C') reg = r.pick([0, 2, 3, 4, 4, reg])
-    if (wide && row.reg < 0 && r.chance(regOperand?.method === 'G' ? 50 : 5)) this.setRex(4)
+    if (wide && row.reg < 0 && r.chance(this.wideReg ? 50 : 5)) this.setRex(4)
     const fullReg = reg | (this.rex & 4 ? 8 : 0)
     if (BIT_TESTS.has(row.mnemonic) && regOperand !== undefined && form.memory && regOperand.method === 'G') {
       // The offset of a bit string reaches beyond the operand: keep it inside the region.
@@ -563,7 +568,7 @@ class Generator {
     return this.memoryOperand(reg)
   }
 
-  private modrmWithReg(reg: number, bitString: boolean): number[] {
+  protected modrmWithReg(reg: number, bitString: boolean): number[] {
     const full = reg | (this.rex & 4 ? 8 : 0)
     if (bitString) {
       const bit = BigInt(this.r.below(2 * PAGE * 8) - PAGE * 8)
@@ -576,7 +581,7 @@ class Generator {
   }
 
   /** Bytes that the memory operand has. */
-  private operandSize(): number {
+  protected operandSize(): number {
     const { row, opSize } = this.form
     for (const o of row.operands) {
       if (!['E', 'M', 'O'].includes(o.method)) continue
@@ -609,7 +614,7 @@ class Generator {
   }
 
   /** Values for the operands where random ones would mostly miss the point: divisors, far pointers, bounds, comparands. */
-  private operandValues(target: Target | undefined, rm: number): void {
+  protected operandValues(target: Target | undefined, rm: number): void {
     const { c, r, form } = this
     const { row, opSize } = form
     const { mnemonic } = row
@@ -691,15 +696,15 @@ class Generator {
   }
 
   /** A random selector that names neither the TSS nor Linux' per-CPU or thread-local entries. */
-  private safeSelector(): number {
+  protected safeSelector(): number {
     const selector = this.r.below(65536)
     return (selector & 4) === 0 && selector >> 3 < 16 && selector >> 3 > 6 ? selector | 0x8000 : selector
   }
 
   /** With BOUND, what the index register has to hold. */
-  private boundIndex: bigint | undefined = undefined
+  protected boundIndex: bigint | undefined = undefined
 
-  private memoryOperand(reg: number): number[] {
+  protected memoryOperand(reg: number): number[] {
     const { c, r, form } = this
     const { row } = form
     const { mnemonic } = row
@@ -806,25 +811,25 @@ class Generator {
     }
   }
 
-  private regionFor(base: bigint): number {
+  protected regionFor(base: bigint): number {
     // Through a base of its own, a 16-bit offset means the pages' place below 2 GiB.
     return this.addressSize === 2 && base !== 0n ? REGION_32 : this.region
   }
 
-  private displacement(needed: boolean): readonly [mod: number, disp: bigint] {
+  protected displacement(needed: boolean): readonly [mod: number, disp: bigint] {
     const { r } = this
     const mod = needed ? 1 + r.below(2) : r.below(3)
     return [mod, mod === 0 ? 0n : mod === 1 ? BigInt(r.below(256) - 128) : BigInt(r.next() | 0)]
   }
 
-  private setAddress(register: number, value: bigint): boolean {
+  protected setAddress(register: number, value: bigint): boolean {
     if (this.pinned.has(register)) return false
     this.c.reg[register] = this.garbage(value, this.addressSize)
     return true
   }
 
   /** 16-bit addressing: BX, BP, SI, DI and their sums. */
-  private memory16(reg: number, linear: bigint, base: bigint, overridden: boolean): number[] {
+  protected memory16(reg: number, linear: bigint, base: bigint, overridden: boolean): number[] {
     const { c, r } = this
     const pairs: readonly (readonly number[])[] = [
       [RBX, RSI],
@@ -855,7 +860,7 @@ class Generator {
     }
   }
 
-  private moffs(): number[] {
+  protected moffs(): number[] {
     const { r } = this
     const base = r.chance(12) ? this.override() : this.base
     const target = this.target(this.operandSize(), this.regionFor(base), true)
@@ -864,9 +869,9 @@ class Generator {
   }
 
   /** Target of a RIP-relative operand; the displacement is filled in when the length is known. */
-  private relative: bigint | undefined = undefined
+  protected relative: bigint | undefined = undefined
 
-  private fixRelative(): void {
+  protected fixRelative(): void {
     if (this.relative === undefined) return
     const { c } = this
     const disp = BigInt.asIntN(32, this.relative - (c.rip + BigInt(c.code.length)))
@@ -879,7 +884,7 @@ class Generator {
       for (const [i, byte] of bytesOf(disp, 4).entries()) if (at + i < c.code.length) c.code[at + i] = byte
   }
 
-  private immediates(opSize: number): number[] {
+  protected immediates(opSize: number): number[] {
     const { r, form } = this
     const { row } = form
     const bytes: number[] = []
@@ -897,7 +902,7 @@ class Generator {
     return bytes
   }
 
-  private immediate(width: string, opSize: number, before: number): number[] {
+  protected immediate(width: string, opSize: number, before: number): number[] {
     const { r, form } = this
     const { mnemonic } = form.row
     const size = width === 'b' ? 1 : width === 'w' ? 2 : width === 'v' ? opSize : opSize === 2 ? 2 : 4
@@ -918,7 +923,7 @@ class Generator {
   }
 }
 
-function bytesOf(value: bigint, size: number): number[] {
+export function bytesOf(value: bigint, size: number): number[] {
   const bytes: number[] = []
   for (let i = 0; i < size; i++) bytes.push(Number((value >> BigInt(i * 8)) & 0xffn))
   return bytes
@@ -930,9 +935,4 @@ function littleEndian(bytes: readonly number[]): bigint {
 
 function dispBytes(mod: number, disp: bigint): number[] {
   return mod === 0 ? [] : bytesOf(disp, mod === 1 ? 1 : 4)
-}
-
-/** Case number `n` of a form. */
-export function generate(form: Form, n: number): OracleCase {
-  return new Generator(form, n).generate()
 }

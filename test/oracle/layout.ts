@@ -110,8 +110,8 @@ export function dataOffset(regionOffset: number): number {
 }
 
 /** The head of the capture program's input. */
-export function captureHead(cases: number, bits: number): Uint8Array {
-  const bytes = new Uint8Array(16 + 32 + 32 + 16 * 12 + DATA_BYTES)
+export function captureHead(cases: number, bits: number, floatState: boolean): Uint8Array {
+  const bytes = new Uint8Array(20 + 32 + 32 + 16 * 12 + DATA_BYTES)
   const view = new DataView(bytes.buffer)
   const regions = bits === 64 ? [REGION_16, REGION_32, REGION_64] : [REGION_16, REGION_32]
   const codes = bits === 64 ? [CODE_16, CODE_32, CODE_64] : [CODE_16, CODE_32]
@@ -119,16 +119,17 @@ export function captureHead(cases: number, bits: number): Uint8Array {
   view.setUint32(4, regions.length, true)
   view.setUint32(8, codes.length, true)
   view.setUint32(12, LDT.length, true)
-  for (const [i, at] of regions.entries()) view.setBigUint64(16 + i * 8, BigInt(at), true)
-  for (const [i, at] of codes.entries()) view.setBigUint64(48 + i * 8, BigInt(at), true)
+  view.setUint32(16, floatState ? 1 : 0, true)
+  for (const [i, at] of regions.entries()) view.setBigUint64(20 + i * 8, BigInt(at), true)
+  for (const [i, at] of codes.entries()) view.setBigUint64(52 + i * 8, BigInt(at), true)
   for (const [i, e] of LDT.entries()) {
-    const at = 80 + i * 12
+    const at = 84 + i * 12
     view.setUint32(at, e.base, true)
     view.setUint32(at + 4, e.limit, true)
     const bits =
       (e.is32 ? 1 : 0) | (e.contents << 1) | (e.restricted ? 8 : 0) | (e.pages ? 16 : 0) | (e.absent ? 32 : 0)
     view.setUint32(at + 8, bits, true)
   }
-  bytes.set(pristine(), 80 + 16 * 12)
+  bytes.set(pristine(), 84 + 16 * 12)
   return bytes
 }

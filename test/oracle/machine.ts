@@ -1,9 +1,24 @@
 /** The library's processor in the surroundings that `capture.c` makes for the real one: user mode under a long-mode system. */
 import { CPU_MEMORY_SIZE, Cpu, type CpuModel, type Feature, MODELS, SEG_LDTR, SEG_TR } from '../../src/cpu/index.js'
+import {
+  OFF_FCS,
+  OFF_FCW,
+  OFF_FDP,
+  OFF_FDS,
+  OFF_FIP,
+  OFF_FOP,
+  OFF_FSW,
+  OFF_FTAG,
+  OFF_MXCSR,
+  OFF_TOP,
+  OFF_X87,
+  OFF_XMM,
+} from '../../src/cpu/layout.js'
 import { referenceExecutor, threadedEngine } from '../../src/engine/index.js'
 import { AddressSpace } from '../../src/memory/index.js'
 import { NO_VECTOR, type OracleCase } from './case.js'
 import type { Bits } from './forms.js'
+import { FP_FCW, FP_FDP, FP_FIP, FP_FOP, FP_FSW, FP_MXCSR, FP_R, FP_TAG, FP_XMM } from './fp-state.js'
 import {
   CODE_16,
   CODE_32,
@@ -25,9 +40,14 @@ export const ENGINES = ['reference', 'threaded'] as const
 export type EngineName = (typeof ENGINES)[number]
 
 /** The model under test: x86-64-v2, and the integer extensions that the recording processor has beyond it. */
-const EXTRA: readonly Feature[] = ['movbe', 'bmi1', 'lzcnt', 'sse', 'sse2', 'cet', 'clfsh']
+const EXTRA: readonly string[] = ['movbe', 'bmi1', 'lzcnt', 'cet', 'clfsh']
+/** Units by the names that models and the instruction table have for them. */
+// biome-ignore format: a dense list reads better
+const UNITS: readonly string[] = [
+  'fpu', 'fpu287', 'fpu387', 'fcmov', 'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3', 'sse4.1', 'sse4.2', 'aes', 'pclmulqdq', 'pclmul',
+]
 const BASE: CpuModel = MODELS['x86-64-v2']
-const MODEL: CpuModel = { ...BASE, features: new Set<Feature>([...BASE.features, ...EXTRA]) }
+const MODEL: CpuModel = { ...BASE, features: new Set([...BASE.features, ...EXTRA, ...UNITS] as Feature[]) }
 
 // Physical addresses.
 const CODE_FRAME = 0x1000
@@ -207,6 +227,7 @@ export class OracleMachine {
       const other = bits === 64 && seg === 5 ? Number(BigInt.asIntN(64, c.gsBase)) : undefined
       this.segment(seg, c.selectors[seg]!, base ?? other)
     }
+    if (c.fp !== undefined) this.loadFp(c.fp.view)
     s.cr2 = 0
     cpu.halted = false
     cpu.shutdown = false
@@ -214,6 +235,45 @@ export class OracleMachine {
     cpu.setShadow(0)
     cpu.setCpl(3)
     cpu.updateMode()
+  }
+
+  /** The processor's block. */
+  private get block(): DataView {
+    const { s } = this.cpu
+    return new DataView(s.u8.buffer, s.base, 0x1000)
+  }
+
+  private loadFp(from: DataView): void {
+    const { block } = this
+    const fsw = from.getUint16(FP_FSW, true)
+    block.setUint16(OFF_FCW, from.getUint16(FP_FCW, true), true)
+    block.setUint16(OFF_FSW, fsw & ~0x3800, true)
+    block.setUint8(OFF_TOP, (fsw >> 11) & 7)
+    block.setUint8(OFF_FTAG, from.getUint8(FP_TAG))
+    block.setUint16(OFF_FOP, from.getUint16(FP_FOP, true), true)
+    block.setBigUint64(OFF_FIP, from.getBigUint64(FP_FIP, true), true)
+    block.setBigUint64(OFF_FDP, from.getBigUint64(FP_FDP, true), true)
+    block.setUint32(OFF_MXCSR, from.getUint32(FP_MXCSR, true), true)
+    block.setUint16(OFF_FCS, 0, true)
+    block.setUint16(OFF_FDS, 0, true)
+    const { s } = this.cpu
+    s.u8.set(new Uint8Array(from.buffer, FP_R, 128), s.base + OFF_X87)
+    s.u8.set(new Uint8Array(from.buffer, FP_XMM, 256), s.base + OFF_XMM)
+  }
+
+  /** The x87 and SSE state, in the layout of `fp-state.ts`. */
+  saveFp(into: DataView): void {
+    const { block } = this
+    into.setUint16(FP_FCW, block.getUint16(OFF_FCW, true), true)
+    into.setUint16(FP_FSW, block.getUint16(OFF_FSW, true) | (block.getUint8(OFF_TOP) << 11), true)
+    into.setUint16(FP_TAG, block.getUint8(OFF_FTAG), true)
+    into.setUint16(FP_FOP, block.getUint16(OFF_FOP, true), true)
+    into.setBigUint64(FP_FIP, block.getBigUint64(OFF_FIP, true), true)
+    into.setBigUint64(FP_FDP, block.getBigUint64(OFF_FDP, true), true)
+    into.setUint32(FP_MXCSR, block.getUint32(OFF_MXCSR, true), true)
+    const { s } = this.cpu
+    new Uint8Array(into.buffer).set(s.u8.subarray(s.base + OFF_X87, s.base + OFF_X87 + 128), FP_R)
+    new Uint8Array(into.buffer).set(s.u8.subarray(s.base + OFF_XMM, s.base + OFF_XMM + 256), FP_XMM)
   }
 
   /** Runs the loaded case for `steps` instructions or iterations. */

@@ -3,26 +3,13 @@
  * sample of each form's, another one for every form.
  */
 import { describe, expect, test } from 'vitest'
-import { compare } from './compare.js'
 import { type Bits, excluded, forms, INTEGER } from './forms.js'
-import { generate } from './generate.js'
-import { ENGINES, OracleMachine } from './machine.js'
-import { hash } from './random.js'
+import { FULL, replay } from './replay.js'
 import { inputHash, loadVectors } from './vectors.js'
-
-const FULL = process.env.ORACLE === 'full'
-/** Of how many cases one is replayed by default. */
-const SAMPLE = 10
-/** Enough of a failing form to understand it. */
-const MAX_LISTED = 20
-
-function hex(bytes: readonly number[]): string {
-  return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(' ')
-}
 
 describe.each([64, 32, 16] as const)('%d-bit code', (bits: Bits) => {
   const list = forms(bits)
-  const vectors = loadVectors(bits)
+  const vectors = loadVectors('integer', bits)
 
   test('the vectors are those of these forms and inputs', () => {
     expect(vectors.header.forms.map(([key, cases]) => `${key}: ${cases}`)).toEqual(
@@ -43,30 +30,8 @@ describe.each([64, 32, 16] as const)('%d-bit code', (bits: Bits) => {
   })
 
   test('registers, flags, memory and faults agree in both engines', () => {
-    const machines = ENGINES.map((engine) => new OracleMachine(engine))
-    const { reader } = vectors
-    const failures: string[] = []
-    let replayed = 0
-    for (const form of list) {
-      const first = hash(form.key) % SAMPLE
-      for (let n = 0; n < form.cases; n++) {
-        if (!FULL && n % SAMPLE !== first && !(form.cases < SAMPLE && n === 0)) {
-          reader.skip()
-          continue
-        }
-        const c = generate(form, n)
-        const want = reader.read(c)
-        replayed++
-        for (const [i, machine] of machines.entries()) {
-          machine.load(c, bits)
-          const differences = compare(machine, form, c, want)
-          if (differences.length > 0 && failures.length < MAX_LISTED) {
-            failures.push(`${ENGINES[i]}: ${form.key} #${n} [${hex(c.code)}]: ${differences.join('; ')}`)
-          }
-        }
-      }
-    }
-    expect(reader.atEnd).toBe(true)
+    const { failures, replayed, atEnd } = replay(list, vectors, bits)
+    expect(atEnd).toBe(true)
     expect(failures).toEqual([])
     expect(replayed).toBeGreaterThan(FULL ? 100_000 : 10_000)
   })

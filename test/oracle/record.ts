@@ -1,5 +1,5 @@
 /**
- * Records the vectors on the processor of this machine: `npx tsx test/oracle/record.ts`. Needs Linux on x86-64, gcc with -m32 (gcc-multilib), IA-32
+ * Records the vectors on the processor of this machine: `npx tsx test/oracle/record.ts [integer|fp] [64|32|16]`. Needs Linux on x86-64, gcc with -m32 (gcc-multilib), IA-32
  * emulation, modify_ldt and FSGSBASE in the kernel, and vm.mmap_min_addr ≤ 4096 or root.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -8,12 +8,14 @@ import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants } from 'node:zlib'
-import { CASE_BYTES, unpackResult } from './case.js'
+import { CASE_BYTES, type OracleCase, type OracleResult, unpackResult } from './case.js'
 import { ResultWriter, type VectorHeader } from './codec.js'
-import { type Bits, forms } from './forms.js'
-import { generate } from './generate.js'
+import { type Bits, forms, type Suite } from './forms.js'
+import { fpForms } from './forms-fp.js'
+import { FP_BYTES } from './fp-state.js'
+import { generate } from './inputs.js'
 import { captureHead } from './layout.js'
-import { inputHash } from './vectors.js'
+import { inputHash, vectorFile } from './vectors.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 
@@ -46,28 +48,46 @@ function identify(program: string): VectorHeader['processor'] {
   }
 }
 
-function record(folder: string, bits: Bits): void {
-  const program = compile(folder, bits)
-  const list = forms(bits)
-  const cases = list.flatMap((form) => Array.from({ length: form.cases }, (_, n) => generate(form, n)))
-  const head = captureHead(cases.length, bits)
-  const input = new Uint8Array(head.length + cases.length * CASE_BYTES)
+/** Cases per run of the capture program. */
+const CHUNK = 20_000
+
+/** Runs cases on the processor. */
+function capture(program: string, cases: readonly OracleCase[], bits: Bits): OracleResult[] {
+  const floatState = cases[0]!.fp !== undefined
+  const head = captureHead(cases.length, bits, floatState)
+  const states = head.length + cases.length * CASE_BYTES
+  const input = new Uint8Array(states + (floatState ? cases.length * FP_BYTES : 0))
   input.set(head)
   const view = new DataView(input.buffer)
-  for (const [i, c] of cases.entries()) c.pack(view, head.length + i * CASE_BYTES)
+  for (const [i, c] of cases.entries()) {
+    c.pack(view, head.length + i * CASE_BYTES)
+    if (c.fp !== undefined) input.set(c.fp.bytes, states + i * FP_BYTES)
+  }
   const run = spawnSync(program, [], { input, maxBuffer: 2 ** 31 - 1 })
   if (run.status !== 0) throw new Error(`capture ended with ${run.status ?? run.signal}: ${run.stderr}`)
   const output = new DataView(run.stdout.buffer, run.stdout.byteOffset, run.stdout.length)
-  const writer = new ResultWriter()
+  const results: OracleResult[] = []
   let at = 0
   for (const c of cases) {
-    const [result, next] = unpackResult(output, at)
+    const [result, next] = unpackResult(output, at, floatState)
     at = next
     if (bits !== 64) {
       result.fsBase = c.fsBase
       result.gsBase = c.gsBase
     }
-    writer.write(c, result)
+    results.push(result)
+  }
+  return results
+}
+
+function record(folder: string, suite: Suite, bits: Bits): void {
+  const program = compile(folder, bits)
+  const list = suite === 'fp' ? fpForms(bits) : forms(bits)
+  const cases = list.flatMap((form) => Array.from({ length: form.cases }, (_, n) => generate(form, n)))
+  const writer = new ResultWriter()
+  for (let first = 0; first < cases.length; first += CHUNK) {
+    const some = cases.slice(first, first + CHUNK)
+    for (const [i, result] of capture(program, some, bits).entries()) writer.write(some[i]!, result)
   }
   const header: VectorHeader = {
     format: 1,
@@ -83,16 +103,22 @@ function record(folder: string, bits: Bits): void {
   const packed = brotliCompressSync(file, {
     params: { [constants.BROTLI_PARAM_QUALITY]: 10, [constants.BROTLI_PARAM_LGWIN]: 24 },
   })
-  writeFileSync(join(here, 'vectors', `${bits}.bin.br`), packed)
+  writeFileSync(join(here, 'vectors', vectorFile(suite, bits)), packed)
   console.log(
-    `${bits}-bit: ${list.length} forms, ${cases.length} cases, ${file.length} bytes, ${packed.length} compressed`,
+    `${suite}, ${bits}-bit: ${list.length} forms, ${cases.length} cases, ${file.length} bytes, ${packed.length} compressed`,
   )
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'oracle-'))
 try {
-  const wanted = process.argv.slice(2).map(Number)
-  for (const bits of [64, 32, 16] as const) if (wanted.length === 0 || wanted.includes(bits)) record(folder, bits)
+  const words = process.argv.slice(2)
+  const wanted = words.map(Number).filter((n) => n > 0)
+  for (const suite of ['integer', 'fp'] as const) {
+    if (words.some((word) => /^[a-z]/.test(word)) && !words.includes(suite)) continue
+    for (const bits of [64, 32, 16] as const) {
+      if (wanted.length === 0 || wanted.includes(bits)) record(folder, suite, bits)
+    }
+  }
 } finally {
   rmSync(folder, { recursive: true })
 }
