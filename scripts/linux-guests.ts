@@ -119,7 +119,21 @@ function busyboxEntries(busybox: string): CpioEntry[] {
   const listed = spawnSync(busybox, ['--list'], { encoding: 'utf8' })
   // Where the host cannot run it, /init makes the links.
   const applets = listed.status === 0 ? listed.stdout.split('\n').filter((name) => /^[\w[\]-]+$/.test(name)) : ['sh']
-  const folders = ['bin', 'sbin', 'dev', 'etc', 'mnt', 'proc', 'root', 'sys', 'tmp', 'usr', 'usr/bin', 'usr/sbin', 'var']
+  const folders = [
+    'bin',
+    'sbin',
+    'dev',
+    'etc',
+    'mnt',
+    'proc',
+    'root',
+    'sys',
+    'tmp',
+    'usr',
+    'usr/bin',
+    'usr/sbin',
+    'var',
+  ]
   return [
     ...folders.map((path): CpioEntry => ({ path, kind: 'directory', ...(path === 'tmp' ? { mode: 0o1777 } : {}) })),
     { path: 'dev/console', kind: 'character', mode: 0o600, major: 5, minor: 1 },

@@ -87,25 +87,18 @@ const I8086: readonly Feature[] = ['8086']
 const I286: readonly Feature[] = [...I8086, '186', '286']
 const I386: readonly Feature[] = [...I286, '386']
 const I486: readonly Feature[] = [...I386, '486', 'fpu', 'flag-ac', 'flag-id', 'cpuid']
+/** As its signature says, a P54C: MMX came with the P55C. */
 const PENTIUM: readonly Feature[] = [...I486, 'pentium', 'vme', 'de', 'pse', 'tsc', 'msr', 'mce', 'cx8', 'smm']
 // biome-ignore format: a dense list reads better
 const CORE2: readonly Feature[] = [
   ...PENTIUM, 'p6', 'pae', 'sep', 'mtrr', 'pge', 'mca', 'cmov', 'pat', 'pse36', 'clfsh', 'rdpmc', 'monitor', 'cx16',
   'lahf64', 'syscall', 'nx', 'lm', 'prefetchw', 'apic',
+  'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3',
 ]
 // biome-ignore format: a dense list reads better
 const V2: readonly Feature[] = [
-  ...CORE2, 'x2apic', 'tsc-deadline', 'popcnt', 'pcid', 'rdrand', 'rdseed', 'rdpid', 'fsgsbase', 'smep', 'smap', 'umip', 'pku', 'invpcid',
+  ...CORE2, 'sse4.1', 'sse4.2', 'aes', 'pclmulqdq', 'movbe', 'xsave', 'xsaveopt', 'x2apic', 'tsc-deadline', 'popcnt', 'pcid', 'rdrand', 'rdseed', 'rdpid', 'fsgsbase', 'smep', 'smap', 'umip', 'pku', 'invpcid',
   'erms', 'pdpe1gb', 'rdtscp', 'invtsc', 'hypervisor', 'fdp-excptn-only', 'zero-fcs-fds',
-]
-
-/**
- * SIMD and the local APIC are not implemented yet, so no model claims them. To switch a unit on, move its name into the list of
- * the first model that has it.
- */
-// biome-ignore format: a dense list reads better
-export const UNIMPLEMENTED_UNITS: readonly Feature[] = [
-  'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3', 'sse4.1', 'sse4.2',
 ]
 
 const CR0_BITS_286 = 0x0000_000f

@@ -6,7 +6,7 @@
 
 import { FLAG_CF, FLAG_PF, FLAG_ZF } from '../isa/flags.js'
 import type { CpuCore } from './cpu-types.js'
-import { Float80, ROUND_NEAREST, ROUND_UP, setZero, X87_IE, X87_OE, X87_UE } from './float80.js'
+import { CLASS_QNAN, classify, EXPONENT_BIAS, Float80, ROUND_NEAREST, ROUND_UP, setZero, X87_IE, X87_OE, X87_UE } from './float80.js'
 import {
   addFloat80,
   COMPARE_UNORDERED,
@@ -32,6 +32,15 @@ import {
   toInteger,
   toSingle,
 } from './float80-convert.js'
+import {
+  ANGLE_OUT_OF_RANGE,
+  arctangent2,
+  exponential,
+  logarithm,
+  logarithmPlus1,
+  sineCosine,
+  tangent,
+} from './float80-transcendental.js'
 import type { CpuState } from './state.js'
 import { loadEnvironment, restoreState, saveState, storeEnvironment } from './x87-environment.js'
 import {
@@ -251,6 +260,63 @@ function fxtract(cpu: CpuCore, _i: number, fop: number): void {
     }
   }
   end(cpu)
+}
+
+/** ST(1) ← f(a = ST(0), b = ST(1)), then pops. */
+function ofTwo(compute: () => void): X87Operation {
+  return (cpu, _i, fop) => {
+    if (!ready(cpu)) return
+    begin(cpu, fop)
+    const { s } = cpu
+    if (isEmpty(s, 0) || isEmpty(s, 1)) {
+      if (underflow(cpu, 1)) pop(s)
+    } else {
+      getSt(s, 0, a)
+      getSt(s, 1, b)
+      compute()
+      if (!c.stopped) {
+        setSt(s, 1, r)
+        pop(s)
+      }
+    }
+    end(cpu)
+  }
+}
+
+/** What FPTAN and FSINCOS push after their first result. */
+const FPTAN = 1
+const FSINCOS = 2
+
+/** FSIN, FCOS, FSINCOS, FPTAN: C2 tells that the argument was too large. */
+function angle(compute: () => number, pushes: number): X87Operation {
+  return (cpu, _i, fop) => {
+    if (!ready(cpu)) return
+    begin(cpu, fop)
+    const { s } = cpu
+    setFsw(s, fsw(s) & ~FSW_C2)
+    if (isEmpty(s, 0)) {
+      if (underflow(cpu, 0) && pushes) push(s, INDEFINITE)
+    } else if (pushes && !isEmpty(s, 7)) {
+      stackFault(s, true)
+      if (c.masks & X87_IE) {
+        setSt(s, 0, INDEFINITE)
+        push(s, INDEFINITE)
+      }
+    } else {
+      getSt(s, 0, a)
+      if (compute() === ANGLE_OUT_OF_RANGE) setFsw(s, fsw(s) | FSW_C2)
+      else if (!c.stopped) {
+        setSt(s, 0, r)
+        if (pushes === FSINCOS) push(s, r2)
+        else if (pushes === FPTAN) {
+          // A NaN goes to both places.
+          if (classify(r) < CLASS_QNAN) r.set(EXPONENT_BIAS, 0x8000_0000, 0)
+          push(s, r)
+        }
+      }
+    }
+    end(cpu)
+  }
 }
 
 // --- comparisons ---------------------------------------------------------------------------------------------------
@@ -646,6 +712,14 @@ const REGISTER_BY_NAME: Readonly<Record<string, X87Operation>> = {
   fldz: constant(0, 0, 0, false),
   fsqrt: unary(() => squareRootFloat80(c, a, r)),
   frndint: unary(() => roundToInteger(c, a, r)),
+  f2xm1: unary(() => exponential(c, a, r)),
+  fyl2x: ofTwo(() => logarithm(c, a, b, r)),
+  fyl2xp1: ofTwo(() => logarithmPlus1(c, a, b, r)),
+  fpatan: ofTwo(() => arctangent2(c, a, b, r)),
+  fptan: angle(() => tangent(c, a, r), FPTAN),
+  fsin: angle(() => sineCosine(c, a, r, undefined), 0),
+  fcos: angle(() => sineCosine(c, a, undefined, r), 0),
+  fsincos: angle(() => sineCosine(c, a, r, r2), FSINCOS),
   fscale,
   fxtract,
   fprem: remainder(false),

@@ -34,6 +34,8 @@ export const FW_CFG_FILE_DIR = 0x19
 export const FW_CFG_FILE_FIRST = 0x20
 /** Keys of one architecture carry this bit. */
 export const FW_CFG_ARCH_LOCAL = 0x8000
+/** 1 says that IRQ 0 reaches input 2 of the I/O APIC, 32 bits. */
+export const FW_CFG_IRQ0_OVERRIDE = 0x8002
 
 /** ID bits: the traditional interface, and DMA. */
 export const FW_CFG_VERSION = 0x01

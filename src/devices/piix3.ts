@@ -10,11 +10,15 @@ export const PIRQ_DISABLE = 0x80
 /** IRQs that a PIRQ can be routed to, as a mask; 0, 1, 2, 8 and 13 are reserved. */
 export const PIRQ_IRQS: number = 0xdef8
 
+/** Where {@link Piix3Isa.initialise} and firmware for this board lead the four wires. */
+export const PIRQ_DEFAULTS: readonly number[] = [10, 10, 11, 11]
+
 /** What the bridge drives. */
 export interface Piix3Options {
   /**
    * The interrupt request inputs 0–15 that PCI may share; missing ones stay unconnected. Each line must be one input of a
-   * wired OR where an ISA device uses the same IRQ.
+   * wired OR where an ISA device uses the same IRQ. With an I/O APIC these are lines to both: request n of the 8259As and
+   * input n of the I/O APIC see the same wire.
    */
   readonly irqLines?: readonly (IrqLine | undefined)[]
 }
@@ -75,6 +79,16 @@ export class Piix3Isa extends PciFunction {
     if ((route & PIRQ_DISABLE) !== 0) return -1
     const irq = route & 0x0f
     return (PIRQ_IRQS & (1 << irq)) !== 0 ? irq : -1
+  }
+
+  /**
+   * What firmware would have done when a guest is started without any: the wires go to interrupt requests 10, 10, 11 and 11. Those are
+   * level-triggered, so the board's edge/level control registers must say so, too. Call it after a reset.
+   */
+  initialise(): void {
+    PIRQ_DEFAULTS.forEach((irq, pirq) => {
+      this.writeConfig(PIIX_PIRQRCA + pirq, 1, irq)
+    })
   }
 
   #route(device: number, pin: number, asserted: boolean): void {

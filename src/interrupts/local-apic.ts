@@ -395,8 +395,6 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
       const set = offset < APIC_TMR ? this.vectors.isr : offset < APIC_IRR ? this.vectors.tmr : this.vectors.irr
       return set.word((offset >> 4) & 7)
     }
-    const entry = lvtEntryAt(offset)
-    if (entry >= 0 && this.hasRegister(offset)) return this.table.entries[entry]!
     switch (offset) {
       case APIC_ID:
         return this.isX2apic ? this.initialId : (this.xapicId << 24) >>> 0
@@ -430,6 +428,8 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
       case APIC_RRD:
         return 0
     }
+    const entry = lvtEntryAt(offset)
+    if (entry >= 0 && this.hasRegister(offset)) return this.table.entries[entry]!
     this.error(APIC_ESR_ILLEGAL_REGISTER)
     return 0
   }
@@ -437,11 +437,6 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
   private writeRegister(offset: number, value: number): void {
     // ISR, TMR and IRR are read-only.
     if (offset >= APIC_ISR && offset < APIC_ESR) return
-    const entry = lvtEntryAt(offset)
-    if (entry >= 0 && this.hasRegister(offset)) {
-      this.writeLvt(entry, value)
-      return
-    }
     switch (offset) {
       case APIC_ID:
         this.xapicId = value >>> 24
@@ -489,7 +484,9 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
       case APIC_TIMER_CURRENT:
         return
     }
-    this.error(APIC_ESR_ILLEGAL_REGISTER)
+    const entry = lvtEntryAt(offset)
+    if (entry >= 0 && this.hasRegister(offset)) this.writeLvt(entry, value)
+    else this.error(APIC_ESR_ILLEGAL_REGISTER)
   }
 
   private writeSvr(value: number): void {

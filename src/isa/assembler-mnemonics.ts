@@ -74,6 +74,7 @@ const SYNONYMS: readonly (readonly [string, string, number, number])[] = [
   ['fxsave64', 'fxsave', 8, 0],
   ['fxrstor64', 'fxrstor', 8, 0],
   ['xsave64', 'xsave', 8, 0],
+  ['xsaveopt64', 'xsaveopt', 8, 0],
   ['xrstor64', 'xrstor', 8, 0],
 ]
 

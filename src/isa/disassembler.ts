@@ -92,7 +92,7 @@ const SIZE_HIDDEN = new Set([
 const ADDRESS_HIDDEN = new Set(['xlat', 'maskmovq', 'maskmovdqu', 'monitor', 'loop', 'loope', 'loopne'])
 
 /** Names with `64` appended under REX.W. */
-const WIDE_STATE = new Set(['fxsave', 'fxrstor', 'xsave', 'xrstor'])
+const WIDE_STATE = new Set(['fxsave', 'fxrstor', 'xsave', 'xsaveopt', 'xrstor'])
 
 /** The operand size that the row has without prefixes in code of this size. */
 function defaultSize(insn: Instruction, row: Row): number {

@@ -9,11 +9,13 @@ import {
   type EventSink,
   type InterruptSource,
   type IrqLine,
+  StateReader,
   VirtkitError,
 } from '../contracts/index.js'
 import {
   APM_PORT,
   AtaController,
+  AtapiCdrom,
   CmosRtc,
   DebugConsole,
   FloppyController,
@@ -49,6 +51,7 @@ import { DmaPair, PortBus } from '../io/index.js'
 import { type AddressSpace, type Overlay, PAGE_SIZE } from '../memory/index.js'
 import { Apics, type ProcessorPins } from './apics.js'
 import type { MemoryMapEntry } from './multiboot.js'
+import { SERIAL_QUEUE_SIZE } from './serial-port.js'
 import type { VirtualClock } from './virtual-clock.js'
 
 /** RAM below 4 GiB ends here at the latest: the rest of the first 4 GiB belongs to devices. */
@@ -90,12 +93,33 @@ export interface BoardOptions {
   readonly vgaBios?: Uint8Array
   readonly drives?: readonly (BlockBackend | undefined)[]
   readonly floppy?: BlockBackend
+  /** A disc in a CD-ROM drive, which takes the place of the secondary master. */
+  readonly cdrom?: BlockBackend
   /** Boot order for firmware: letters a (floppy), c (disk), d (CD). */
   readonly bootOrder?: string
   /** Milliseconds since 1970 UTC. */
   readonly date?: number
   /** Give the display a font at power-on, for guests that run without a video BIOS. */
   readonly font: boolean
+}
+
+/** Any part with a state. */
+interface Part {
+  saveState(): unknown
+  loadState(state: never): void
+}
+
+function hasState(part: object | undefined): part is Part {
+  return part !== undefined && 'saveState' in part && 'loadState' in part
+}
+
+/** Saved state of a {@link Board}. */
+export interface BoardState {
+  readonly version: 1
+  /** What the keyboard controller and port 92h say about the A20 gate. */
+  readonly a20: readonly boolean[]
+  /** Every part's state, by name. */
+  readonly parts: Readonly<Record<string, unknown>>
 }
 
 /** An i440FX PC without its processor. Every part is a field, wired as the memory and port maps in the constructor say. */
@@ -112,6 +136,8 @@ export class Board {
   readonly ps2: Ps2Controller
   readonly vga: Vga
   readonly ata: AtaController
+  /** The CD-ROM drive, where there is one. */
+  readonly cdrom: AtapiCdrom | undefined
   readonly floppy: FloppyController
   readonly fwCfg: FwCfg
   readonly pci: PciBus
@@ -120,6 +146,10 @@ export class Board {
   /** RAM and reserved ranges, as firmware would report them. */
   readonly memoryMap: readonly MemoryMapEntry[]
   private readonly systemA: SystemControlA
+  private readonly systemB: SystemControlB
+  private readonly functions: PciFunction[] = []
+  private readonly disks: readonly (BlockBackend | undefined)[]
+  private readonly a20: [boolean, boolean] = [true, false]
   private readonly resetControl: ResetControl
   private readonly vgaWindow: Overlay
   private smram: SmramControl = { enabled: false, open: false, closed: false, locked: false }
@@ -187,7 +217,7 @@ export class Board {
 
     this.dma = new DmaPair({ bus: space, ...events })
     this.pit = new Pit8254({ clock: ownClock(), irq: irq(0) })
-    const systemB = new SystemControlB(this.pit)
+    this.systemB = new SystemControlB(this.pit)
     this.rtc = new CmosRtc({
       clock: ownClock(),
       irq: irq(8),
@@ -199,12 +229,12 @@ export class Board {
       irq: irq(4),
       instant: true,
       lossless: true,
-      queueSize: 65536,
+      queueSize: SERIAL_QUEUE_SIZE,
       // Without firmware nobody programs the line: 8 data bits, 1 stop bit.
       lineControl: 0x03,
       sink: { byte: (byte) => on.serialOut?.(byte) },
     })
-    const a20 = [true, false]
+    const { a20 } = this
     const setA20 = (source: number, enabled: boolean): void => {
       a20[source] = enabled
       space.a20 = a20[0]! || a20[1]!
@@ -224,10 +254,18 @@ export class Board {
     this.vgaWindow = space.addOverlay({ base: 0xa0000, size: 0x20000, device: this.vga.window })
 
     this.ata = new AtaController({ clock: ownClock(), primaryIrq: irq(14), secondaryIrq: irq(15) })
+    this.disks = [...(options.drives ?? []), options.floppy]
     options.drives?.forEach((drive, n) => {
       if (n > 3) throw new VirtkitError('bad-argument', 'a PC has four places for ATA disks')
       if (drive) this.ata.attachDisk(n as 0, drive)
     })
+    if (options.cdrom) {
+      if (options.drives?.[2])
+        throw new VirtkitError('bad-argument', 'the CD-ROM drive takes the place of the third disk')
+      this.cdrom = new AtapiCdrom(ownClock())
+      this.cdrom.insert(options.cdrom)
+      this.ata.secondary.plug(0, this.cdrom)
+    }
     this.floppy = new FloppyController({
       clock: ownClock(),
       irq: irq(6),
@@ -249,9 +287,9 @@ export class Board {
       ...this.steering(options.bios),
     })
     this.pci = new PciBus({ router: piix3.router, resetControl: this.resetControl })
-    this.pci.add(0, 0, host)
-    this.pci.add(1, 0, piix3)
-    this.pci.add(1, 1, new IdeFunction({ controller: this.ata, memory: space, ports: place }))
+    this.plug(0, 0, host)
+    this.plug(1, 0, piix3)
+    this.plug(1, 1, new IdeFunction({ controller: this.ata, memory: space, ports: place }))
     this.pm = new Piix4Pm({
       clock: ownClock(),
       ports: place,
@@ -259,15 +297,15 @@ export class Board {
       onSmi: () => on.smi?.(),
       onPowerOff: () => on.powerOff?.(),
     })
-    this.pci.add(1, 3, this.pm)
-    this.pci.add(2, 0, this.displayFunction(options.vgaBios))
+    this.plug(1, 3, this.pm)
+    this.plug(2, 0, this.displayFunction(options.vgaBios))
 
     const ports = this.ports
     ports.register(0x000, 16, this.dma.primaryPorts)
     ports.register(0x020, 2, this.pic.master)
     ports.register(0x040, 4, this.pit)
     ports.register(0x060, 1, this.ps2.data)
-    ports.register(0x061, 1, systemB)
+    ports.register(0x061, 1, this.systemB)
     ports.register(0x064, 1, this.ps2.command)
     ports.register(0x070, 2, this.rtc)
     ports.register(0x080, 16, {
@@ -420,6 +458,72 @@ export class Board {
     this.apics?.initialise()
     this.dma.initialise()
     this.pm.initialise()
+  }
+
+  /** Puts a function on the PCI bus. */
+  private plug(device: number, number: number, pciFunction: PciFunction): void {
+    this.pci.add(device, number, pciFunction)
+    this.functions.push(pciFunction)
+  }
+
+  /**
+   * Everything that has a state, by name, in the order in which states are loaded: loading a device drives its lines, so interrupt controllers
+   * come last.
+   */
+  private parts(): readonly (readonly [string, Part])[] {
+    const parts: (readonly [string, Part | undefined])[] = [
+      ...this.disks.map((disk, n) => [`disk${n}`, hasState(disk) ? disk : undefined] as const),
+      ['pit', this.pit],
+      ['systemB', this.systemB],
+      ['rtc', this.rtc],
+      ['uart', this.uart],
+      ['systemA', this.systemA],
+      ['resetControl', this.resetControl],
+      ['ps2', this.ps2],
+      ['postCode', this.postCode],
+      ['vga', this.vga],
+      ['ata', this.ata],
+      ['dma', this.dma],
+      ['floppy', this.floppy],
+      ['fwCfg', this.fwCfg],
+      ['pci', this.pci],
+      ...this.functions.map((pciFunction, n) => [`function${n}`, pciFunction] as const),
+      ['ioApic', this.apics?.io],
+      ...(this.apics?.local.map((apic, n) => [`localApic${n}`, apic] as const) ?? []),
+      ['pic', this.pic],
+    ]
+    return parts.filter((part): part is readonly [string, Part] => part[1] !== undefined)
+  }
+
+  /** The state of every part, by name; memory and processors are saved apart. Disks that are not in memory are not part of it. */
+  saveState(): BoardState {
+    return {
+      version: 1,
+      a20: [...this.a20],
+      parts: Object.fromEntries(this.parts().map(([name, part]) => [name, part.saveState()])),
+    }
+  }
+
+  /** Takes the states of all parts over. Throws `bad-state` when one does not fit; the board is then in between: load a good state again. */
+  loadState(state: BoardState): void {
+    const r = new StateReader('board', state, 1)
+    const a20 = r.nested('a20')
+    const saved = r.nested('parts')
+    if (!Array.isArray(a20) || a20.length !== 2) throw r.inconsistent('a20', 'a list of two')
+    if (typeof saved !== 'object' || saved === null) throw r.inconsistent('parts', 'an object')
+    const parts = this.parts()
+    const known = new Set(parts.map(([name]) => name))
+    for (const name of Object.keys(saved)) {
+      if (!known.has(name))
+        throw new VirtkitError('bad-state', `board: the state has a part '${name}', this board has not`)
+    }
+    for (const [name, part] of parts) {
+      if (!Object.hasOwn(saved, name)) throw new VirtkitError('bad-state', `board: the state has no part '${name}'`)
+      part.loadState((saved as Readonly<Record<string, never>>)[name]!)
+    }
+    this.a20[0] = a20[0] === true
+    this.a20[1] = a20[1] === true
+    this.space.a20 = this.a20[0] || this.a20[1]
   }
 
   /** A reset of the board, without memory and without the CPU. */

@@ -1,5 +1,5 @@
 import type { BlockBackend } from '../contracts/index.js'
-import { VirtkitError } from '../contracts/index.js'
+import { StateReader, VirtkitError } from '../contracts/index.js'
 
 /** Bytes of a disk sector: the unit in which disk sizes are counted. */
 export const SECTOR_SIZE = 512
@@ -52,6 +52,58 @@ export class MemoryDisk implements BlockBackend {
   }
 
   flush(): void {}
+
+  /** The contents, without stretches of zeros; null for a disk that cannot change. */
+  saveState(): DiskState | null {
+    if (this.readOnly) return null
+    const blocks: DiskBlock[] = []
+    for (let at = 0; at < this.size; at += BLOCK_SIZE) {
+      const bytes = this.bytes.subarray(at, at + BLOCK_SIZE)
+      if (bytes.some((byte) => byte !== 0)) blocks.push({ at, bytes: bytes.slice() })
+    }
+    return { version: 1, size: this.size, blocks }
+  }
+
+  /** Replaces the contents. Throws `bad-state` when the state is not that of a disk of this size. */
+  loadState(state: DiskState | null): void {
+    if (this.readOnly && state === null) return
+    const blocks = readDiskState(state, this.size)
+    this.bytes.fill(0)
+    for (const { at, bytes } of blocks) this.bytes.set(bytes, at)
+  }
+}
+
+/** A stretch of a disk. */
+export interface DiskBlock {
+  readonly at: number
+  readonly bytes: Uint8Array
+}
+
+/** Saved state of a disk that keeps its contents in memory. */
+export interface DiskState {
+  readonly version: 1
+  readonly size: number
+  readonly blocks: readonly DiskBlock[]
+}
+
+/** Unit in which contents are saved. */
+const BLOCK_SIZE = 4096
+
+function readDiskState(state: DiskState | null, size: number): readonly DiskBlock[] {
+  const r = new StateReader('disk', state, 1)
+  if (r.int('size', 1, Number.MAX_SAFE_INTEGER) !== size) throw r.inconsistent('size', `${size} bytes`)
+  const blocks = r.nested('blocks')
+  if (!Array.isArray(blocks)) throw r.inconsistent('blocks', 'a list of blocks')
+  for (const block of blocks as readonly Partial<DiskBlock>[]) {
+    const { at, bytes } = block ?? {}
+    if (!Number.isSafeInteger(at) || at! < 0 || at! % BLOCK_SIZE !== 0 || !(bytes instanceof Uint8Array)) {
+      throw r.inconsistent('blocks', 'a list of blocks')
+    }
+    if (bytes.length === 0 || bytes.length > BLOCK_SIZE || at! + bytes.length > size) {
+      throw r.inconsistent('blocks', 'within the disk')
+    }
+  }
+  return blocks as readonly DiskBlock[]
 }
 
 /** Bytes per chunk in which asynchronous sources are read and copies are kept. */
@@ -256,4 +308,26 @@ export class OverlayDisk implements BlockBackend {
   }
 
   flush(): void {}
+
+  /** What was written; the disk below is not saved. */
+  saveState(): DiskState {
+    const blocks = [...this.#blocks]
+      .sort(([a], [b]) => a - b)
+      .map(([index, bytes]) => {
+        const at = index * this.#blockSize
+        return { at, bytes: bytes.slice(0, Math.min(this.#blockSize, this.size - at)) }
+      })
+    return { version: 1, size: this.size, blocks }
+  }
+
+  /** Replaces what was written. Throws `bad-state` when the state is not that of a disk of this size. */
+  loadState(state: DiskState): void {
+    const blocks = readDiskState(state, this.size)
+    this.#blocks.clear()
+    for (const { at, bytes } of blocks) {
+      const block = new Uint8Array(this.#blockSize)
+      block.set(bytes)
+      this.#blocks.set(at / this.#blockSize, block)
+    }
+  }
 }

@@ -2,12 +2,13 @@
  * A whole PC: one linear memory, a CPU, a board and a virtual clock, and the loop that runs them.
  */
 
-import { type BlockBackend, type EventSink, VirtkitError } from '../contracts/index.js'
+import { type BlockBackend, type EventSink, StateReader, VirtkitError } from '../contracts/index.js'
 import {
   CPU_MEMORY_SIZE,
   Cpu,
   type CpuModel,
   type CpuPlatform,
+  type CpuSavedState,
   type EngineFactory,
   type ExecutorFactory,
   MODELS,
@@ -15,19 +16,26 @@ import {
 } from '../cpu/index.js'
 import { referenceExecutor, threadedEngine } from '../engine/index.js'
 import type { LocalApic } from '../interrupts/index.js'
-import { AddressSpace } from '../memory/index.js'
+import { AddressSpace, type AddressSpaceState } from '../memory/index.js'
 import { CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME } from '../mmu/index.js'
 import type { ProcessorPins } from './apics.js'
-import { Board } from './board.js'
+import { Board, type BoardState } from './board.js'
 import { initialiseProcessors } from './firmware.js'
+import { type HostInput, HostInputs } from './host-inputs.js'
 import { Keyboard, Mouse } from './input.js'
+import type { MachineSettings } from './journal.js'
 import { LINUX_BOOT_CS, LINUX_BOOT_DS, type LinuxEntry, loadLinux } from './linux.js'
 import { loadMultiboot, type MultibootModule } from './multiboot.js'
-import { DEFAULT_TURN, Processors } from './processors.js'
-import { SeededRandom } from './random.js'
+import { DEFAULT_TURN, Processors, type ProcessorsState } from './processors.js'
+import { SeededRandom, type SeededRandomState } from './random.js'
 import { Screen } from './screen.js'
-import { SerialPort } from './serial-port.js'
-import { VirtualClock } from './virtual-clock.js'
+import { SERIAL_QUEUE_SIZE, SerialPort } from './serial-port.js'
+import { VirtualClock, type VirtualClockState } from './virtual-clock.js'
+
+/** Sleeps shorter than this are not worth a timer of the host. */
+const SHORTEST_SLEEP_NS = 1e6
+/** How long the host sleeps at most before it looks around. */
+const LONGEST_SLEEP_MS = 500
 
 /** Name of an engine. */
 export type EngineName = 'reference' | 'threaded'
@@ -65,6 +73,8 @@ export interface PcOptions {
   /** Disks: primary master, primary slave, secondary master, secondary slave. */
   readonly drives?: readonly (BlockBackend | undefined)[]
   readonly floppy?: BlockBackend
+  /** A disc in a CD-ROM drive, which takes the place of the secondary master. */
+  readonly cdrom?: BlockBackend
   /** Letters a, c, d in the order in which firmware should try them. */
   readonly bootOrder?: string
   /** Date of the real-time clock at power-on, milliseconds since 1970 UTC. Default 2000-01-01. */
@@ -111,6 +121,17 @@ export interface RunOptions {
   readonly instructions?: number
   /** Called every two million instructions; returning true ends the run with reason `budget`. */
   readonly until?: () => boolean
+  /**
+   * How time passes while all processors sleep: `virtual` (default) jumps to the next event; with a clock of the host it passes as fast as that one's, and a machine
+   * that only the user could wake waits. Give `{ now: () => performance.now() }` when somebody sits at the console.
+   */
+  readonly pace?: 'virtual' | HostClock
+}
+
+/** A clock of the host. */
+export interface HostClock {
+  /** Milliseconds since any moment; never goes back. */
+  now(): number
 }
 
 /** Limits of {@link Pc.waitForText}. */
@@ -139,6 +160,20 @@ function breathe(): Promise<void> {
   })
 }
 
+/** Saved state of a {@link Pc}: what `encodeSnapshot` makes a file of. */
+export interface PcState {
+  readonly version: 1
+  readonly nsPerInstruction: number
+  readonly clock: VirtualClockState
+  readonly processors: ProcessorsState
+  readonly cpus: readonly CpuSavedState[]
+  readonly board: BoardState
+  readonly random: SeededRandomState
+  readonly resets: number
+  readonly resetRequested: boolean
+  readonly space: AddressSpaceState
+}
+
 /** A PC with processors, memory and devices. Guest faults never throw; misuse throws a `VirtkitError`. */
 export class Pc {
   /** The bootstrap processor. */
@@ -153,6 +188,10 @@ export class Pc {
   readonly serial: SerialPort
   readonly keyboard: Keyboard
   readonly mouse: Mouse
+  /** What the host does to the machine, for recording and replaying. */
+  readonly inputs: HostInputs
+  /** What decides how a run goes besides images and inputs. */
+  readonly settings: MachineSettings
   /** Where RDRAND, RDSEED and entropy devices take their bits from. */
   readonly random: SeededRandom
   /** What firmware wrote to port 0x402. */
@@ -171,6 +210,12 @@ export class Pc {
   /** What the current turn has used of its budget. */
   private spent = 0
   private disposed = false
+  /** While idle time passes at the host's pace. */
+  private hostClock: HostClock | undefined
+  /** The processors sleep at the host's pace until that virtual time. */
+  private sleepUntil: number | undefined
+  /** Ends the host's sleep. */
+  private wake: (() => void) | undefined
 
   constructor(options: PcOptions = {}) {
     const memory = options.memory ?? 64 * MIB
@@ -203,7 +248,7 @@ export class Pc {
     }
     const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
     this.space = new AddressSpace({ buffer, reserved })
-    this.serial = new SerialPort((bytes) => this.board.uart.receive(bytes))
+    this.serial = new SerialPort((bytes) => this.inputs.submit({ kind: 'serial', bytes }))
     this.random = new SeededRandom(options.seed ?? 1)
     this.firmwareLog = new SerialPort()
     this.debugPort = new SerialPort()
@@ -238,11 +283,30 @@ export class Pc {
           this.processors?.requestStop()
         },
       },
-      ...pick(options, ['events', 'bios', 'vgaBios', 'drives', 'floppy', 'bootOrder', 'date']),
+      ...pick(options, ['events', 'bios', 'vgaBios', 'drives', 'floppy', 'cdrom', 'bootOrder', 'date']),
     })
     this.screen = new Screen(this.board.vga)
-    this.keyboard = new Keyboard(this.board.ps2)
-    this.mouse = new Mouse(this.board.ps2)
+    this.inputs = new HostInputs({
+      apply: (input) => this.applyInput(input),
+      serialRoom: () => SERIAL_QUEUE_SIZE - this.board.uart.queued,
+      instructions: () => this.instructions,
+      now: () => this.clock.now(),
+      settle: () => this.clock.runDue(),
+      interrupt: () => this.processors.requestStop(),
+    })
+    this.keyboard = new Keyboard(this.inputs)
+    this.mouse = new Mouse(this.inputs)
+    this.settings = {
+      memory,
+      cpu: options.cpu ?? 'x86-64-v2',
+      cpus: count,
+      turn,
+      date: options.date ?? null,
+      seed: options.seed ?? 1,
+      bootOrder: options.bootOrder ?? null,
+      nsPerInstruction: this.clock.nsPerInstruction,
+      onTripleFault: this.onTripleFault,
+    }
     const executor: ExecutorFactory = referenceExecutor
     const factory: { engine: EngineFactory } | object = engine === 'threaded' ? { engine: threadedEngine } : {}
     this.cpus = Array.from(
@@ -386,6 +450,54 @@ export class Pc {
   /** A hardware reset: every device and the CPU; memory keeps its contents. */
   reset(): void {
     this.check()
+    this.inputs.submit({ kind: 'reset' })
+  }
+
+  /** Presses and releases the power button, which an operating system may take as the wish to shut down. */
+  powerButton(): void {
+    this.check()
+    this.inputs.submit({ kind: 'power-button' })
+  }
+
+  /** Gives an input to its device. */
+  private applyInput(input: HostInput): number {
+    const { ps2 } = this.board
+    // A sleeping host looks again.
+    this.wake?.()
+    switch (input.kind) {
+      case 'serial':
+        return this.board.uart.receive(input.bytes)
+      case 'type':
+        ps2.type(input.text)
+        return 0
+      case 'key':
+        if (input.down) ps2.keyDown(input.code)
+        else ps2.keyUp(input.code)
+        return 0
+      case 'mouse-move':
+        ps2.mouseMove(input.dx, input.dy)
+        return 0
+      case 'mouse-button':
+        ps2.mouseButton(input.button, input.down)
+        return 0
+      case 'mouse-wheel':
+        ps2.wheel(input.detents)
+        return 0
+      case 'power-button':
+        this.board.pm.pressPowerButton()
+        return 0
+      case 'reset':
+        this.resetNow()
+        return 0
+      case 'stop':
+        this.end({ reason: 'aborted' })
+        return 0
+      default:
+        throw new VirtkitError('unsupported', `this machine has nothing that takes the input '${input.kind}'`)
+    }
+  }
+
+  private resetNow(): void {
     this.resets++
     this.board.reset()
     for (const cpu of this.cpus) cpu.reset()
@@ -399,6 +511,72 @@ export class Pc {
 
   private check(): void {
     if (this.disposed) throw new VirtkitError('disposed', 'this machine was disposed of')
+  }
+
+  /**
+   * The whole machine as plain data: memory, processors, devices, disks that are in memory. Inputs that the host gave and the machine has not taken yet
+   * are not part of it, nor is what left the machine. Throws `busy` inside a run.
+   */
+  saveState(): PcState {
+    this.check()
+    if (this.running) throw new VirtkitError('busy', 'a running machine cannot be saved: wait for its run to end')
+    return { ...this.saveParts(), space: { ...this.space.saveState(), overlays: null } }
+  }
+
+  private saveParts(): Omit<PcState, 'space'> {
+    return {
+      version: 1,
+      nsPerInstruction: this.clock.nsPerInstruction,
+      clock: this.clock.saveState(),
+      processors: this.processors.saveState(),
+      cpus: this.cpus.map((cpu) => cpu.saveState()),
+      board: this.board.saveState(),
+      random: this.random.saveState(),
+      resets: this.resets,
+      resetRequested: this.resetRequested,
+    }
+  }
+
+  /**
+   * Takes a saved state over; the machine must be made of the same parts (memory, processors, disks, firmware), but may run on another engine. Throws
+   * `bad-state`, and changes nothing, when the state is not one of such a machine.
+   */
+  loadState(state: PcState): void {
+    this.check()
+    if (this.running) throw new VirtkitError('busy', 'a running machine cannot be loaded: wait for its run to end')
+    const before = this.saveParts()
+    try {
+      this.loadParts(state)
+      // Last, as it validates everything before it changes anything.
+      this.space.loadState({ ...(state.space as AddressSpaceState), overlays: null })
+    } catch (error) {
+      this.loadParts(before)
+      throw error
+    }
+  }
+
+  private loadParts(state: Omit<PcState, 'space'>): void {
+    const r = new StateReader('machine', state, 1)
+    if (state.nsPerInstruction !== this.clock.nsPerInstruction) {
+      throw r.inconsistent('nsPerInstruction', `${this.clock.nsPerInstruction}`)
+    }
+    const { cpus } = state
+    if (!Array.isArray(cpus) || cpus.length !== this.cpus.length) {
+      throw r.inconsistent('cpus', `a list of ${this.cpus.length}`)
+    }
+    const resets = r.int('resets', 0, Number.MAX_SAFE_INTEGER)
+    const resetRequested = r.bool('resetRequested')
+    this.cpus.forEach((cpu, n) => {
+      cpu.loadState(cpus[n])
+    })
+    this.clock.loadState(state.clock)
+    this.processors.loadState(state.processors)
+    this.random.loadState(state.random)
+    this.board.loadState(state.board)
+    this.board.smmChanged(this.cpus[this.processors.current]!.inSmm)
+    this.resets = resets
+    this.resetRequested = resetRequested
+    this.ending = undefined
   }
 
   /**
@@ -419,8 +597,8 @@ export class Pc {
   }
 
   private turn(budget: number): RunResult {
-    this.ending = undefined
     this.spent = 0
+    this.inputs.inTurn = true
     const start = this.instructions
     try {
       const ending = this.loop(budget)
@@ -431,17 +609,45 @@ export class Pc {
       throw new VirtkitError('device-failed', `a device failed: ${message}`, { cause })
     } finally {
       this.deadline = Number.POSITIVE_INFINITY
+      this.inputs.inTurn = false
     }
   }
 
+  /** Lets the host sleep until the processors' next event or the next input, and virtual time pass with the host's. */
+  private async sleep(clock: HostClock, until: number, signal: AbortSignal | undefined): Promise<void> {
+    const from = this.clock.now()
+    const begun = clock.now()
+    const catchUp = (): void =>
+      this.clock.skipTo(Math.min(until, Math.floor(from + Math.max(0, clock.now() - begun) * 1e6)))
+    this.inputs.onArrival = catchUp
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, Math.min(LONGEST_SLEEP_MS, (until - from) / 1e6))
+      function done(): void {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', done)
+        resolve()
+      }
+      signal?.addEventListener('abort', done)
+      // What was taken may have planned something earlier: time stands still from here.
+      this.wake = () => {
+        this.inputs.onArrival = undefined
+        done()
+      }
+    })
+    this.wake = undefined
+    if (this.inputs.onArrival !== undefined) catchUp()
+    this.inputs.onArrival = undefined
+  }
+
   private loop(budget: number): { reason: StopReason; status?: number } {
-    const { processors, clock } = this
+    const { processors, clock, inputs } = this
     while (this.spent < budget) {
       clock.runDue()
+      inputs.takeDue()
       if (this.resetRequested) {
         this.resetRequested = false
         this.spent += RESET_COST
-        this.reset()
+        this.resetNow()
       }
       if (this.ending !== undefined) {
         const ending: { reason: StopReason; status?: number } = this.ending
@@ -450,8 +656,12 @@ export class Pc {
       }
       const cpu = processors.next()
       if (cpu === undefined) {
-        const next = clock.nextDeadline
-        if (!processors.wakable) return { reason: 'halted' }
+        const next = Math.min(clock.nextDeadline, inputs.timeHere)
+        if (!processors.wakable && inputs.timeHere === Number.POSITIVE_INFINITY) return { reason: 'halted' }
+        if (this.hostClock !== undefined && !inputs.replaying && next - clock.now() >= SHORTEST_SLEEP_NS) {
+          this.sleepUntil = next
+          return { reason: 'budget' }
+        }
         if (next === Number.POSITIVE_INFINITY) return { reason: 'idle' }
         clock.skipTo(next)
         this.spent += IDLE_COST
@@ -459,7 +669,9 @@ export class Pc {
       }
       this.deadline = clock.nextDeadline
       const before = cpu.instructions
-      const limit = processors.limit(Math.min(budget - this.spent, Math.max(1, clock.instructionsToDeadline)))
+      const limit = processors.limit(
+        Math.min(budget - this.spent, Math.max(1, clock.instructionsToDeadline), Math.max(1, inputs.distance)),
+      )
       const stop = cpu.run(limit)
       const ran = cpu.instructions - before
       this.spent += ran
@@ -468,7 +680,7 @@ export class Pc {
       if (stop === 'shutdown') {
         if (this.onTripleFault === 'stop') return { reason: 'triple-fault' }
         this.spent += RESET_COST
-        this.reset()
+        this.resetNow()
       }
     }
     return { reason: 'budget' }
@@ -485,6 +697,7 @@ export class Pc {
     try {
       let left = options.instructions ?? Number.POSITIVE_INFINITY
       if (!(left > 0)) throw new VirtkitError('bad-argument', 'a run needs a positive number of instructions')
+      this.hostClock = options.pace === 'virtual' ? undefined : options.pace
       let total = 0
       let untilNext = TURN
       const slice = SLICE[this.engineName]
@@ -495,6 +708,15 @@ export class Pc {
         total += result.instructions
         left -= this.spent
         untilNext -= this.spent
+        const { sleepUntil } = this
+        this.sleepUntil = undefined
+        if (sleepUntil !== undefined) {
+          // Whoever waits for something on a sleeping machine is asked each time it wakes.
+          if (options.until?.()) return { reason: 'budget', instructions: total }
+          await this.sleep(this.hostClock!, sleepUntil, options.signal)
+          this.check()
+          continue
+        }
         if (result.reason !== 'budget') return { ...result, instructions: total }
         if (untilNext <= 0) {
           untilNext = TURN
@@ -505,6 +727,7 @@ export class Pc {
       }
     } finally {
       this.running = false
+      this.hostClock = undefined
     }
   }
 

@@ -1,5 +1,7 @@
 /** The host's end of a serial line: collects what the guest sends and delivers what the host types. */
 
+/** Bytes from the host that the first serial port holds for the guest. */
+export const SERIAL_QUEUE_SIZE = 65536
 /** Characters of output that are kept. */
 const KEPT = 1 << 20
 

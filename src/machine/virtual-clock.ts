@@ -29,7 +29,10 @@ class QueuedAlarm implements Alarm {
 /** Saved state: alarms belong to their devices, which schedule them again. */
 export interface VirtualClockState {
   readonly version: 1
-  readonly now: number
+  /** The time, in nanoseconds, at which time last jumped. */
+  readonly base: number
+  /** Instructions since then. */
+  readonly instructions: number
 }
 
 export class VirtualClock implements Clock {
@@ -118,16 +121,20 @@ export class VirtualClock implements Clock {
 
   /** The time; alarms belong to their devices. */
   saveState(): VirtualClockState {
-    return { version: 1, now: this.now() }
+    return { version: 1, base: this.baseTime, instructions: this.instructions() - this.baseInstructions }
   }
 
-  /** Sets the time; alarms stay scheduled as they are, so devices load their state afterwards. */
+  /** Sets the time and forgets all alarms: devices load their state afterwards, and schedule theirs again. */
   loadState(state: VirtualClockState): void {
-    if (state.version !== 1 || !(state.now >= 0))
+    if (
+      state.version !== 1 ||
+      !(state.base >= 0) ||
+      !(Number.isSafeInteger(state.instructions) && state.instructions >= 0)
+    )
       throw new VirtkitError('bad-state', 'not the state of a virtual clock')
     this.heap.length = 0
-    this.baseTime = state.now
-    this.baseInstructions = this.instructions()
+    this.baseTime = state.base
+    this.baseInstructions = this.instructions() - state.instructions
   }
 
   private dropCancelled(): void {

@@ -63,13 +63,13 @@ export interface AddressSpaceState {
   readonly ram: readonly { readonly base: number; readonly size: number }[]
   /** RAM contents, as stretches of pages that are not all zero. */
   readonly chunks: readonly { readonly address: number; readonly bytes: Uint8Array }[]
-  /** Position and visibility of the overlays, in order of creation. */
+  /** Position and visibility of the overlays, in order of creation; null when the parts that own them restore them. */
   readonly overlays: readonly {
     readonly base: number
     readonly size: number
     readonly read: boolean
     readonly write: boolean
-  }[]
+  }[] | null
   /** Physical pages in the dirty log, or null when it is off. */
   readonly dirty: readonly number[] | null
 }
@@ -88,8 +88,8 @@ export function checkAddressSpaceState(
   }
   if (typeof state !== 'object' || state === null || state.version !== 1) bad('not a state of version 1')
   if (typeof state.a20 !== 'boolean') bad('a20 is not a boolean')
-  if (!Array.isArray(state.ram) || !Array.isArray(state.chunks) || !Array.isArray(state.overlays))
-    bad('a list is missing')
+  if (!Array.isArray(state.ram) || !Array.isArray(state.chunks)) bad('a list is missing')
+  if (state.overlays !== null && !Array.isArray(state.overlays)) bad('a list is missing')
   const ram = regions.base.filter((region) => region.kind === 'ram')
   const sameRam =
     ram.length === state.ram.length &&
@@ -102,8 +102,8 @@ export function checkAddressSpaceState(
     if (region?.kind !== 'ram' || chunk.address + chunk.bytes.length > region.base + region.size)
       bad('a chunk outside RAM')
   }
-  if (state.overlays.length !== overlays.length) bad('it was saved with other overlays')
-  state.overlays.forEach((saved, i) => {
+  if (state.overlays !== null && state.overlays.length !== overlays.length) bad('it was saved with other overlays')
+  state.overlays?.forEach((saved, i) => {
     const { size, kind } = overlays[i]!
     if (saved?.size !== size || typeof saved.read !== 'boolean' || typeof saved.write !== 'boolean')
       bad('a damaged overlay')

@@ -438,7 +438,7 @@ export class AddressSpace implements PhysicalBus, Stateful<AddressSpaceState> {
       const region = this.#regions.find(address)!
       this.bytes.set(bytes, region.frame * PAGE_SIZE + address - region.base)
     }
-    state.overlays.forEach(({ base, read, write }, i) => {
+    state.overlays?.forEach(({ base, read, write }, i) => {
       const region = this.#overlays[i]!
       this.#remapAfter(region, () => Object.assign(region, { base, read, write }))
     })

@@ -312,9 +312,11 @@ const FIRST: readonly (readonly [string, ModelName | 'none'])[] = [
   ['popcnt ax, bx', 'x86-64-v2'],
   ['rdrand ax', 'x86-64-v2'],
   ['rdtscp', 'x86-64-v2'],
-  // Units that no model claims yet, and CPUID features that none has.
-  ['movnti [bx], eax', 'none'],
-  ['mfence', 'none'],
+  ['movnti [bx], eax', 'core2'],
+  ['mfence', 'core2'],
+  ['movbe ax, [bx]', 'x86-64-v2'],
+  ['crc32 eax, bl', 'x86-64-v2'],
+  // Needs CR4.PKE; what no model has.
   ['rdpkru', 'none'],
   ['vmcall', 'none'],
 ]

@@ -177,6 +177,7 @@ export class Generator {
         case 'fxsave':
         case 'fxrstor':
         case 'xsave':
+        case 'xsaveopt':
         case 'xrstor':
           return area(AREA.images, 0x800, 512)
         case 'ldmxcsr':

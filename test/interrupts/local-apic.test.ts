@@ -111,7 +111,7 @@ describe('priorities (SDM, "Interrupt, Task, and Processor Priority")', () => {
     expect(apic.pending).toBe(true)
     expect(apic.acknowledge()).toBe(0x50)
     expect(apic.inService).toEqual([0x45, 0x50])
-    expect(read(R.APIC_ISR + 0x20)).toBe(0x20)
+    expect(read(R.APIC_ISR + 0x20)).toBe(0x10020)
     write(R.APIC_EOI, 0)
     expect(apic.inService).toEqual([0x45])
     write(R.APIC_EOI, 0)

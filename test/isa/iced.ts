@@ -122,6 +122,7 @@ function nameOf(insn: Instruction): string {
     case 'fxsave':
     case 'fxrstor':
     case 'xsave':
+    case 'xsaveopt':
     case 'xrstor':
       return name + bySize('', '', '64')
     case 'pcmpestrm':

@@ -5,7 +5,7 @@ import { ROWS } from '../../src/isa/table.js'
 
 /** Mnemonics on which the operand size acts though no operand has it. */
 const SIZED = new Set(
-  'ret retf iret enter leave pusha popa pushf popf cbw cwd call callf jmp jmpf j loop loope loopne jcxz push pop fldenv fnstenv fnsave frstor fxsave fxrstor xsave xrstor sysret sysexit lgdt lidt sgdt sidt'.split(
+  'ret retf iret enter leave pusha popa pushf popf cbw cwd call callf jmp jmpf j loop loope loopne jcxz push pop fldenv fnstenv fnsave frstor fxsave fxrstor xsave xsaveopt xrstor sysret sysexit lgdt lidt sgdt sidt'.split(
     ' ',
   ),
 )

@@ -1,6 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { linkSync, symlinkSync, utimesSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -16,9 +15,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 describe('a cpio archive', () => {
   it('has the header of the newc format, field by field', () => {
-    const archive = buildCpio([
-      { path: 'a', mode: 0o4755, uid: 1, gid: 2, mtime: 0x12345678, data: bytes('hello') },
-    ])
+    const archive = buildCpio([{ path: 'a', mode: 0o4755, uid: 1, gid: 2, mtime: 0x12345678, data: bytes('hello') }])
     const text = new TextDecoder().decode(archive)
     // magic, inode, mode, uid, gid, links, mtime, size, device of the file (2), number of the node (2), length of the name, checksum
     const header =
@@ -155,7 +152,9 @@ describe('an archive of a folder', () => {
   utimesSync(join(folder, 'etc/motd'), 1_000_000_000, 1_000_000_000)
 
   it('keeps modes, times and links, and belongs to root', () => {
-    const archive = readCpio(cpioFromFolder(folder, { extra: [{ path: 'dev/null', kind: 'character', major: 1, minor: 3 }] }))
+    const archive = readCpio(
+      cpioFromFolder(folder, { extra: [{ path: 'dev/null', kind: 'character', major: 1, minor: 3 }] }),
+    )
     expect(archive.map((e) => [e.path, (e.mode & 0o777).toString(8), e.uid, e.text])).toEqual([
       ['etc', '755', 0, ''],
       ['etc/again', '755', 0, ''],

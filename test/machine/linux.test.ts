@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import {
+  isLinux,
   type LinuxMemory,
   type LinuxOptions,
-  isLinux,
   loadLinux,
   type MemoryMapEntry,
-  parseLinux,
   Pc,
+  parseLinux,
 } from '../../src/machine/index.js'
 import { SparseMemory } from './sparse-memory.js'
 
@@ -122,7 +122,13 @@ describe('the header of a bzImage', () => {
 
   it('has defaults where old protocols had no field', () => {
     const old = parseLinux(bzImage({ protocol: 0x0202 }))
-    expect(old).toMatchObject({ preferred: MIB, commandLineSize: 255, initrdMax: 0x37ffffff, relocatable: false, has64: false })
+    expect(old).toMatchObject({
+      preferred: MIB,
+      commandLineSize: 255,
+      initrdMax: 0x37ffffff,
+      relocatable: false,
+      has64: false,
+    })
   })
 
   it('is recognised by both of its marks', () => {
@@ -223,7 +229,14 @@ describe('loading a kernel', () => {
     ] as const) {
       const { memory, gdtBase, gdtLimit } = load({}, { entry })
       expect(gdtLimit).toBe(31)
-      expect([0, 4, 16, 20, 24, 28].map((n) => memory.read32(gdtBase + n))).toEqual([0, 0, 0xffff, code, 0xffff, 0x00cf9300])
+      expect([0, 4, 16, 20, 24, 28].map((n) => memory.read32(gdtBase + n))).toEqual([
+        0,
+        0,
+        0xffff,
+        code,
+        0xffff,
+        0x00cf9300,
+      ])
     }
   })
 

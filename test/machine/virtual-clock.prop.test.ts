@@ -89,7 +89,7 @@ describe('VirtualClock', () => {
     ]) {
       expect(() => clock.loadState(state as never)).toThrow(expect.objectContaining({ code: 'bad-state' }))
     }
-    clock.loadState({ version: 1, now: 42 })
-    expect(clock.saveState()).toEqual({ version: 1, now: 42 })
+    clock.loadState({ version: 1, base: 42, instructions: 0 })
+    expect(clock.saveState()).toEqual({ version: 1, base: 42, instructions: 0 })
   })
 })

@@ -154,6 +154,12 @@ export class VirtioConsole extends VirtioDevice {
     this.notify(CONTROL_RX)
   }
 
+  override notify(index: number): void {
+    // Buffers for input matter only while there is some.
+    if ((index & 1) === 0 && !this.#hasInput(index)) return
+    super.notify(index)
+  }
+
   override writeConfig(offset: number, size: MmioSize, value: number): void {
     const at = VIRTIO_CONSOLE_CONFIG_EMERG_WRITE - offset
     // The lowest byte of the register counts, whatever the driver has negotiated: it may be in no state to do so.
@@ -231,6 +237,11 @@ export class VirtioConsole extends VirtioDevice {
     const port = this.#ports[portOf(index)]
     if (port === undefined || (index > 1 && !multiport)) return 0
     return (index & 1) === 0 ? this.#receive(index, queue, port) : this.#transmit(index, queue, port)
+  }
+
+  #hasInput(index: number): boolean {
+    if (index === CONTROL_RX) return this.#messages.length > 0
+    return (this.#ports[portOf(index)]?.waiting ?? 0) > 0
   }
 
   get #multiport(): boolean {

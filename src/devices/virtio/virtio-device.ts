@@ -387,23 +387,30 @@ export abstract class VirtioDevice {
 
   #due(): void {
     this.#alarm = undefined
-    if (!this.live || !this.#mastering || this.#pending === 0) return
+    if (!this.live || !this.#mastering) return
+    let ns = 0
+    this.#serving = true
+    try {
+      // A queue with nothing to do costs no time, so the next one follows at once; each gets one look at most.
+      for (let looks = this.queues.length; looks > 0 && ns === 0 && this.#pending !== 0; looks--) ns = this.#serveNext()
+    } finally {
+      // Also when a host's part of the device threw: the other queues go on.
+      this.#serving = false
+      if (this.#pending !== 0) this.#arm(ns > 0 ? ns : this.#latencyNs)
+    }
+  }
+
+  #serveNext(): number {
     let index = this.#turn
     do index = index + 1 >= this.queues.length ? 0 : index + 1
     while (((this.#pending >>> index) & 1) === 0)
     this.#turn = index
     this.#pending &= ~(1 << index)
     const queue = this.queues[index]!
-    let ns = 0
-    this.#serving = true
-    try {
-      ns = this.serve(index, queue)
-      if (this.live) queue.expectNotifications(ns === 0)
-    } finally {
-      // Also when a host's part of the device threw: the other queues go on.
-      this.#serving = false
-      if (this.live && ns > 0) this.#pending |= 1 << index
-      if (this.#pending !== 0) this.#arm(ns > 0 ? ns : this.#latencyNs)
-    }
+    const ns = this.serve(index, queue)
+    if (!this.live) return 0
+    queue.expectNotifications(ns === 0)
+    if (ns > 0) this.#pending |= 1 << index
+    return ns
   }
 }

@@ -143,6 +143,11 @@ export class VirtioNet extends VirtioDevice {
     this.notify(VIRTIO_NET_RX_QUEUE)
   }
 
+  override notify(index: number): void {
+    // Buffers for frames matter only while one waits.
+    if (index !== VIRTIO_NET_RX_QUEUE || this.#waiting.length > 0) super.notify(index)
+  }
+
   /** The address and the status are read-only; the address is set through the control queue. */
   override writeConfig(_offset: number, _size: MmioSize, _value: number): void {}
 
@@ -194,7 +199,10 @@ export class VirtioNet extends VirtioDevice {
       const length = Array.isArray(addresses) ? Math.min(addresses.length, VIRTIO_NET_MAC_TABLE) : 0
       return reader.ints(key, length, 0, 2 ** 48 - 1)
     }
-    const tables: [readonly number[] | undefined, readonly number[] | undefined] = [table('unicast'), table('multicast')]
+    const tables: [readonly number[] | undefined, readonly number[] | undefined] = [
+      table('unicast'),
+      table('multicast'),
+    ]
     const mac = reader.bytes('mac', ADDRESS)
     return () => {
       this.#waiting = waiting

@@ -244,11 +244,12 @@ export class Virtqueue implements Stateful<VirtqueueState> {
     return !valid || ((used - event - 1) & 0xffff) < ((used - old) & 0xffff)
   }
 
-  /** Tells the driver whether its next available buffer is to be notified. */
+  /** Tells the driver whether the next buffer that it makes available is to be notified. */
   expectNotifications(wanted: boolean): void {
     if (!this.#enabled) return
     if (this.eventIdx) {
-      if (wanted) this.#memory.write16(this.#usedRing + 4 + 8 * this.#size, this.#next)
+      // Beyond what is there already: a device may have left buffers alone because they are too few.
+      if (wanted) this.#memory.write16(this.#usedRing + 4 + 8 * this.#size, this.#memory.read16(this.#available + 2))
     } else if (this.#quiet === wanted) {
       this.#quiet = !wanted
       this.#memory.write16(this.#usedRing, wanted ? 0 : VIRTQ_USED_F_NO_NOTIFY)

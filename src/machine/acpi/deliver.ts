@@ -61,7 +61,7 @@ function loaderScript(image: AcpiImage): Uint8Array {
     })
   }
   const script = new Uint8Array(commands.length * COMMAND_SIZE)
-  commands.forEach((bytes, i) => script.set(bytes, i * COMMAND_SIZE))
+  for (const [i, bytes] of commands.entries()) script.set(bytes, i * COMMAND_SIZE)
   return script
 }
 

@@ -86,7 +86,6 @@ function hostBridge(config: CompleteAcpiConfig): Aml {
   return device(
     'PCI0',
     named('_HID', eisaId('PNP0A03')),
-    named('_ADR', integer(0)),
     named('_UID', integer(0)),
     named(
       '_CRS',
@@ -157,13 +156,7 @@ function isaBridge(config: CompleteAcpiConfig): Aml {
 
 /** `IQST (routing register)`: the status of a link. Bit 7 of the register disconnects it. */
 function interruptStatus(): Aml {
-  return method(
-    'IQST',
-    1,
-    false,
-    when(and(arg(0), integer(0x80)), give(integer(0x09))),
-    give(integer(STA_HIDDEN)),
-  )
+  return method('IQST', 1, false, when(and(arg(0), integer(0x80)), give(integer(0x09))), give(integer(STA_HIDDEN)))
 }
 
 /** `IQCR (routing register)`: the interrupt that a link uses; 0 while it is disconnected. */

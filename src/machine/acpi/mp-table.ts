@@ -3,6 +3,7 @@
  *
  * Source: Intel MultiProcessor Specification 1.4, "MP Configuration Table".
  */
+import { PIRQ_DEFAULTS } from '../../devices/index.js'
 import { type Aml, le } from './aml.js'
 
 /** What the MP table of a machine says. */
@@ -15,7 +16,7 @@ export interface MpConfig {
   readonly signature?: number
   /** CPUID leaf 1, EDX. Default: FPU and APIC. */
   readonly features?: number
-  /** The interrupt that each of the wires PIRQA–D is routed to; see `Piix3Isa.initialise`. Default 10, 10, 11, 11. */
+  /** The interrupt that each of the wires PIRQA–D is routed to; default: what `Piix3Isa.initialise` sets. */
   readonly pirqs?: readonly number[]
 }
 
@@ -41,7 +42,7 @@ const LEVEL_HIGH = 0x0d
 export function buildMpTable(config: MpConfig, address: number): Uint8Array {
   const { cpus } = config
   const ioApicId = config.ioApicId ?? cpus
-  const pirqs = config.pirqs ?? [10, 10, 11, 11]
+  const pirqs = config.pirqs ?? PIRQ_DEFAULTS
   const entries: Aml[] = []
   for (let n = 0; n < cpus; n++) {
     const flags = n === 0 ? 3 : 1 // enabled; the first is the bootstrap processor

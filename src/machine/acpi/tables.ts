@@ -85,7 +85,14 @@ class ImageBuilder {
     while (this.bytes.length % 8 !== 0) this.bytes.push(0)
     const start = this.bytes.length
     const length = HEADER_SIZE + body.length
-    this.bytes.push(...ascii(signature, 4), ...le(length, 4), revision, 0, ...ascii('VIRTKT', 6), ...ascii('VIRTKTPC', 8))
+    this.bytes.push(
+      ...ascii(signature, 4),
+      ...le(length, 4),
+      revision,
+      0,
+      ...ascii('VIRTKT', 6),
+      ...ascii('VIRTKTPC', 8),
+    )
     this.bytes.push(...le(1, 4), ...ascii('VKIT', 4), ...le(1, 4))
     for (const byte of body) this.bytes.push(byte)
     this.checksums.push({ file: 'tables', offset: start + 9, start, length })
@@ -116,10 +123,18 @@ export function buildAcpiTables(config: AcpiConfig, facsSpace: number = FACS_SIZ
   // Reading the ACPI timer once is enough: there is no errant chip behind it.
   tables.push(image.table('WAET', 1, le(2, 4)))
 
-  const rsdt = image.table('RSDT', 1, tables.flatMap((at) => [...le(at, 4)]))
-  tables.forEach((_, i) => image.pointer(rsdt + HEADER_SIZE + 4 * i, 4))
-  const xsdt = image.table('XSDT', 1, tables.flatMap((at) => [...le(at, 8)]))
-  tables.forEach((_, i) => image.pointer(xsdt + HEADER_SIZE + 8 * i, 8))
+  const rsdt = image.table(
+    'RSDT',
+    1,
+    tables.flatMap((at) => [...le(at, 4)]),
+  )
+  for (const i of tables.keys()) image.pointer(rsdt + HEADER_SIZE + 4 * i, 4)
+  const xsdt = image.table(
+    'XSDT',
+    1,
+    tables.flatMap((at) => [...le(at, 8)]),
+  )
+  for (const i of tables.keys()) image.pointer(xsdt + HEADER_SIZE + 8 * i, 8)
 
   const rsdp = [...ascii('RSD PTR ', 8), 0, ...ascii('VIRTKT', 6), 2, ...le(rsdt, 4)]
   rsdp.push(...le(36, 4), ...le(xsdt, 8), 0, 0, 0, 0)
@@ -140,18 +155,17 @@ function ascii(text: string, size: number): Aml {
   return Array.from({ length: size }, (_, i) => (i < text.length ? text.charCodeAt(i) : 0x20))
 }
 
-/** A generic address structure: ports, `width` bits. */
-function portAddress(port: number, width: number): Aml {
-  // Access size: bytes, words or doublewords.
-  return [1, width, 0, Math.log2(width) - 2, ...le(port, 8)]
+/** A generic address structure: `width` bits of ports, accessed in units of `unit` bits. */
+function portAddress(port: number, width: number, unit: 8 | 16 | 32): Aml {
+  // Access size: 1 bytes, 2 words, 3 doublewords.
+  return [1, width, 0, Math.log2(unit) - 2, ...le(port, 8)]
 }
 
 /** Fixed description table, revision 3 (ACPI 2.0). */
 function fadt(image: ImageBuilder, config: CompleteAcpiConfig, dsdt: number): number {
   const { pmBase } = config
   const { wbinvd, c1, noSleepButton, timer32, resetRegister, platformClock } = FADT_FLAGS
-  const flags =
-    wbinvd | c1 | noSleepButton | (config.timerBits === 32 ? timer32 : 0) | resetRegister | platformClock
+  const flags = wbinvd | c1 | noSleepButton | (config.timerBits === 32 ? timer32 : 0) | resetRegister | platformClock
   const nowhere = [0, 0, 0, 0, ...le(0, 8)]
   const body = [
     ...le(0, 4), // 36: FACS, filled in below
@@ -191,20 +205,20 @@ function fadt(image: ImageBuilder, config: CompleteAcpiConfig, dsdt: number): nu
     ...le(config.ps2 ? 0x0003 : 0x0001, 2), // 109: ISA devices, keyboard controller
     0,
     ...le(flags, 4), // 112
-    ...portAddress(0xcf9, 8), // 116: reset register
+    ...portAddress(0xcf9, 8, 8), // 116: reset register
     RCR_SRST | RCR_RCPU, // 128: reset value
     0,
     0,
     0,
     ...le(0, 8), // 132: 64-bit FACS address: unused, as the 32-bit one is there
     ...le(dsdt, 8), // 140
-    ...portAddress(pmBase + PM1_STATUS, 32), // 148
+    ...portAddress(pmBase + PM1_STATUS, 32, 16), // 148
     ...nowhere,
-    ...portAddress(pmBase + PM1_CONTROL, 16), // 172
+    ...portAddress(pmBase + PM1_CONTROL, 16, 16), // 172
     ...nowhere,
     ...nowhere,
-    ...portAddress(pmBase + PM_TIMER, 32), // 208
-    ...portAddress(GPE0_PORT, 8 * GPE0_SIZE), // 220
+    ...portAddress(pmBase + PM_TIMER, 32, 32), // 208
+    ...portAddress(GPE0_PORT, 8 * GPE0_SIZE, 8), // 220
     ...nowhere,
   ]
   const at = image.table('FACP', 3, body)

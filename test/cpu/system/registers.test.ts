@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type CpuidResult, cpuid } from '../../../src/cpu/cpuid.js'
 import { MODEL_NAMES, MODELS } from '../../../src/cpu/index.js'
-import { UNIMPLEMENTED_UNITS } from '../../../src/cpu/models.js'
 import { CODE, HANDLER, Machine, PAGES, SEL_CODE64, SEL_DATA0, STACK0 } from './machine.js'
 
 function faults(source: string, cpl: 0 | 3, prepare: (m: Machine) => void, vector: number, code?: number): void {
@@ -287,20 +286,23 @@ describe('CPUID and models', () => {
     expect(brand.replaceAll('\0', '')).toBe('virtkit x86-64-v2 virtual CPU')
   })
 
-  it('claims no unit that is not there', () => {
-    for (const name of MODEL_NAMES) {
-      for (const unit of UNIMPLEMENTED_UNITS) expect(MODELS[name].features.has(unit)).toBe(false)
-      if (!MODELS[name].features.has('cpuid')) continue
+  it('claims the units of each generation', () => {
+    const claimed = (name: (typeof MODEL_NAMES)[number]): readonly number[] => {
       cpuid(MODELS[name], 1, 0, 0, false, out)
-      expect(out.edx & 0x07800001).toBe(0)
+      // EDX: SSE2 SSE FXSR MMX FPU. ECX: XSAVE AES SSE4.2 SSE4.1 SSSE3 PCLMULQDQ SSE3.
+      return [out.edx & 0x0780_0001, out.ecx & 0x0618_0203]
     }
+    expect(claimed('80486')).toEqual([1, 0])
+    expect(claimed('pentium')).toEqual([1, 0])
+    expect(claimed('core2')).toEqual([0x0780_0001, 0x0000_0201])
+    expect(claimed('x86-64-v2')).toEqual([0x0780_0001, 0x0618_0203])
   })
 
   it('family, model, stepping', () => {
     cpuid(MODELS['x86-64-v2'], 1, 0, 0, false, out)
     expect(out.eax).toBe(0x106a3)
     cpuid(MODELS.pentium, 1, 0, 0, false, out)
-    expect([out.eax, out.edx]).toEqual([0x52c, 0x1be])
+    expect([out.eax, out.edx]).toEqual([0x52c, 0x1bf])
     cpuid(MODELS.pentium, 7, 0, 0, false, out)
     expect(out.eax).toBe(0x52c)
   })

@@ -294,3 +294,15 @@ export class Driver {
     return this.machine.memory.read8(this.isr)
   }
 }
+
+/** Whether two byte arrays are equal; the test runner's own comparison is slow on large ones. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}
+
+/** All of RAM. */
+export function ram(machine: Machine): Uint8Array {
+  const bytes = new Uint8Array(RAM)
+  machine.memory.readBytes(0, bytes)
+  return bytes
+}
