@@ -37,14 +37,17 @@ export function checkWritable(file: string): void {
 /** How long to wait before a full pipe is tried again, in milliseconds. */
 const RETRY_MS = 2
 
-/** A line of output: `stdio`, `none` or a file, which is emptied first. Lines are written as they end. */
+/** A line of output: `stdio`, `none` or a file, which is emptied first. Lines are written as they end, and what is unfinished when the host gets a turn. */
 export class Output {
   /** Why writing failed, once it did: later bytes are dropped. */
   failure: string | undefined
+  /** Called before something is written, with the last byte of it. */
+  onWrite: ((last: number) => void) | undefined = undefined
   private readonly name: string
   private readonly descriptor: number
   private readonly bytes: Uint8Array = new Uint8Array(4096)
   private used = 0
+  private scheduled = false
 
   constructor(target: string) {
     this.name = target === 'stdio' ? 'standard output' : `'${target}'`
@@ -63,9 +66,19 @@ export class Output {
     if (this.descriptor < 0) return
     this.bytes[this.used++] = byte
     if (byte === 10 || this.used === this.bytes.length) this.flush()
+    else if (!this.scheduled) {
+      // A line that does not end, such as a prompt, is written when the host gets its next turn.
+      this.scheduled = true
+      setImmediate(() => {
+        this.scheduled = false
+        this.flush()
+      })
+    }
   }
 
   flush(): void {
+    if (this.used === 0) return
+    this.onWrite?.(this.bytes[this.used - 1]!)
     let at = 0
     while (at < this.used && this.failure === undefined) {
       try {

@@ -553,4 +553,3 @@ export function examineClass(a: Float80): number {
       return 2
   }
 }
-

@@ -87,7 +87,7 @@ export class Image {
 export function toSingle(c: Float80Context, a: Float80, out: Image): void {
   toBinary(c, a, 24, 127, 0xff)
   const { hi } = c
-  out.lo = (a.sexp >> 15 << 31) | (resultExponent << 23) | ((hi >>> 8) & 0x7f_ffff)
+  out.lo = ((a.sexp >> 15) << 31) | (resultExponent << 23) | ((hi >>> 8) & 0x7f_ffff)
   if (resultIndefinite) out.lo = 0xffc0_0000 | 0
 }
 
@@ -95,7 +95,7 @@ export function toSingle(c: Float80Context, a: Float80, out: Image): void {
 export function toDouble(c: Float80Context, a: Float80, out: Image): void {
   toBinary(c, a, 53, 1023, 0x7ff)
   const { hi, lo } = c
-  out.hi = (a.sexp >> 15 << 31) | (resultExponent << 20) | ((hi >>> 11) & 0xf_ffff)
+  out.hi = ((a.sexp >> 15) << 31) | (resultExponent << 20) | ((hi >>> 11) & 0xf_ffff)
   out.lo = (hi << 21) | (lo >>> 11)
   if (resultIndefinite) {
     out.hi = 0xfff8_0000 | 0

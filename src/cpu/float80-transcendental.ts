@@ -320,7 +320,8 @@ export function arctangent2(c: Float80Context, x: Float80, y: Float80, r: Float8
   const f = GUARD + distance
   const steep =
     sizeOver > sizeUnder ||
-    (sizeOver === sizeUnder && (power >= 0 ? over << BigInt(power) : over) > (power >= 0 ? under : under << BigInt(-power)))
+    (sizeOver === sizeUnder &&
+      (power >= 0 ? over << BigInt(power) : over) > (power >= 0 ? under : under << BigInt(-power)))
   if (steep) {
     const swap = over
     over = under
@@ -412,12 +413,7 @@ function outOfRange(a: Float80, kind: number): boolean {
 }
 
 /** `sin` and `cos`, either of which may be absent, ← those of a. Returns {@link ANGLE_OUT_OF_RANGE} or 0. */
-export function sineCosine(
-  c: Float80Context,
-  a: Float80,
-  sin: Float80 | undefined,
-  cos: Float80 | undefined,
-): number {
+export function sineCosine(c: Float80Context, a: Float80, sin: Float80 | undefined, cos: Float80 | undefined): number {
   const kind = classify(a)
   if (outOfRange(a, kind)) return ANGLE_OUT_OF_RANGE
   const target = sin ?? cos!

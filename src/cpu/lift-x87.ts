@@ -9,7 +9,7 @@ import { ROWS } from '../isa/table.js'
 import { HELPER } from './helpers.js'
 import { gprSlot, MODE_X87 } from './layout.js'
 import { type UopBuilder, widthOf } from './uop-builder.js'
-import { UOP } from './uops.js'
+import { UOP, X87_QUIET } from './uops.js'
 import { X87_MEMORY, X87_REGISTER } from './x87.js'
 
 /** Whether a feature name of the instruction table belongs to the x87. */
@@ -32,15 +32,16 @@ const liftX87 = (i: Instruction, b: UopBuilder): void => {
     b.helper(HELPER.ud, { ends: true })
     return
   }
+  const quiet = b.model.x87PointersOnException ? X87_QUIET : 0
   const name = MNEMONICS[i.mnemonic]!
   const o = i.ops[0]
   if (i.operands > 0 && o.kind === OPERAND.mem) {
     b.address(i)
-    b.memory(UOP.X87_MEM, widthOf(i.opSize), fopOf(i), 0, X87_MEMORY.get(`${name}.${o.size}`)!)
+    b.memory(UOP.X87_MEM, widthOf(i.opSize), fopOf(i), 0, X87_MEMORY.get(`${name}.${o.size}`)! | quiet)
     return
   }
   if (o.kind === OPERAND.gpr) {
-    b.op(UOP.X87, 0, gprSlot(o.reg), 0, 0, 0, X87_REGISTER.get(name)!)
+    b.op(UOP.X87, 0, gprSlot(o.reg), 0, 0, 0, X87_REGISTER.get(name)!, quiet)
     return
   }
   // ST0,STi and STi and STi,ST0; the pairs of popping compares name ST(1) without an operand.
@@ -50,11 +51,12 @@ const liftX87 = (i: Instruction, b: UopBuilder): void => {
   else if (i.operands === 1) register = o.reg
   else if (name === 'fcompp' || name === 'fucompp') register = 1
   const operation = X87_REGISTER.get(toI || !X87_REGISTER.has(name) ? `${name}.i` : name)!
-  b.op(UOP.X87, 0, 0, register, fopOf(i), 0, operation)
+  b.op(UOP.X87, 0, 0, register, fopOf(i), 0, operation, quiet)
 }
 
 const liftWait = (_i: Instruction, b: UopBuilder): void => {
-  if (b.model.features.has('fpu') && b.mode & MODE_X87) b.op(UOP.X87, 0, 0, 0, 0, 0, X87_REGISTER.get('fwait')!)
+  if (b.model.features.has('fpu') && b.mode & MODE_X87)
+    b.op(UOP.X87, 0, 0, 0, 0, 0, X87_REGISTER.get('fwait')!, X87_QUIET)
   else b.helper(HELPER.wait, { ends: false })
 }
 

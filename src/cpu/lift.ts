@@ -575,10 +575,5 @@ const LIFT_ORDINARY: Readonly<Record<string, Lift>> = {
 
 /** The lifting function of each mnemonic number; `undefined` where nothing is implemented. */
 export const LIFT: readonly (Lift | undefined)[] = MNEMONICS.map(
-  (name) =>
-    LIFT_ORDINARY[name] ??
-    LIFT_SYSTEM[name] ??
-    LIFT_X87[name] ??
-    LIFT_SIMD[name] ??
-    LIFT_SSE[name],
+  (name) => LIFT_ORDINARY[name] ?? LIFT_SYSTEM[name] ?? LIFT_X87[name] ?? LIFT_SIMD[name] ?? LIFT_SSE[name],
 )

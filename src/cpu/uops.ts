@@ -22,6 +22,9 @@
  * Order inside an instruction: everything that can fault comes before the first change of architectural state.
  */
 
+/** In `value` of X87 and X87_MEM: the processor notes nothing but the instruction pointer, unless an exception is unmasked. */
+export const X87_QUIET = 0x100
+
 export const UOP_SIZE = 32
 export const UOP_OP = 0
 export const UOP_A = 2

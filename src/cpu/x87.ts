@@ -6,7 +6,18 @@
 
 import { FLAG_CF, FLAG_PF, FLAG_ZF } from '../isa/flags.js'
 import type { CpuCore } from './cpu-types.js'
-import { CLASS_QNAN, classify, EXPONENT_BIAS, Float80, ROUND_NEAREST, ROUND_UP, setZero, X87_IE, X87_OE, X87_UE } from './float80.js'
+import {
+  CLASS_QNAN,
+  classify,
+  EXPONENT_BIAS,
+  Float80,
+  ROUND_NEAREST,
+  ROUND_UP,
+  setZero,
+  X87_IE,
+  X87_OE,
+  X87_UE,
+} from './float80.js'
 import {
   addFloat80,
   COMPARE_UNORDERED,
@@ -617,7 +628,7 @@ function conditionalMove(mask: number, set: boolean): X87Operation {
     const c1 = fsw(s) & FSW_C1
     begin(cpu, fop)
     if (isEmpty(s, 0) || isEmpty(s, i)) underflow(cpu, 0)
-    else if ((s.arithmetic & mask) !== 0 === set) {
+    else if (((s.arithmetic & mask) !== 0) === set) {
       getSt(s, i, r)
       setSt(s, 0, r)
     }
@@ -813,4 +824,3 @@ export const X87_MEMORY: ReadonlyMap<string, number> = /* @__PURE__ */ numbersOf
 export const X87_OPERATIONS: readonly X87Operation[] = /* @__PURE__ */ Object.values(REGISTER_BY_NAME)
 /** What X87_MEM micro-ops mean. */
 export const X87_MEMORY_OPERATIONS: readonly X87MemoryOperation[] = /* @__PURE__ */ Object.values(MEMORY_BY_NAME)
-

@@ -206,6 +206,16 @@ export class Uart16550 implements PortDevice, Stateful<Uart16550State> {
     return this.#queueCount
   }
 
+  /** Whether the guest has opened the line: DTR and RTS are asserted, as seen by the other end. */
+  get open(): boolean {
+    return (this.#mcr & (MCR_DTR | MCR_RTS | MCR_LOOP)) === (MCR_DTR | MCR_RTS)
+  }
+
+  /** Whether received data would interrupt: the enable bit and the OUT2 gate. */
+  get interruptsOnData(): boolean {
+    return (this.#ier & IER_ERBFI) !== 0 && (this.#mcr & (MCR_OUT2 | MCR_LOOP)) === MCR_OUT2
+  }
+
   /** The interrupt output after the OUT2 gate. */
   get interrupt(): boolean {
     return this.#level

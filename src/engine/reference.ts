@@ -302,7 +302,13 @@ export class ReferenceEngine extends Slots {
         X87_OPERATIONS[i32[(at + UOP_EXT) >> 2]!]!(this.cpu, b, c, a)
         return
       case UOP.X87_MEM:
-        X87_MEMORY_OPERATIONS[i32[(at + UOP_VALUE) >> 2]!]!(this.cpu, this.seg(at), this.offset(at), a, 1 << width)
+        X87_MEMORY_OPERATIONS[i32[(at + UOP_VALUE) >> 2]! & 0xff]!(
+          this.cpu,
+          this.seg(at),
+          this.offset(at),
+          a,
+          1 << width,
+        )
         return
       case UOP.STORE_IMM: {
         const value = i32[(at + UOP_VALUE) >> 2]!

@@ -25,6 +25,7 @@ import {
   TLB_TAG_SUPER_WRITE,
 } from '../cpu/layout.js'
 import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP_B, UOP_C, UOP_EXT, UOP_IMM, UOP_SIZE } from '../cpu/uops.js'
+import type { X87Functions } from './threaded-x87-functions.js'
 import {
   type Code,
   call,
@@ -114,6 +115,8 @@ export interface Dispatch {
   /** Function indices of the imports `helper` and `step`. */
   readonly helper: number
   readonly step: number
+  /** The x87's arithmetic. */
+  readonly x87: X87Functions
 }
 
 /** Operand width: the operations for it, and how its values get in and out of slots. */

@@ -94,9 +94,23 @@ function fuseVectors(r: HandlerRegistry): void {
   }
 }
 
+/** What floating-point loops do with a number in memory. */
+const FLOAT_LOADED = ['add', 'sub', 'mul', 'div', 'comi', 'ucomi'] as const
+
+function fuseFloats(r: HandlerRegistry): void {
+  if (!r.has(simdName('addsd'))) return
+  for (const form of FLAT_FORMS) {
+    for (const name of FLOAT_LOADED) {
+      r.fuse([vectorName('LOAD_V', 2, form), simdName(`${name}ss`)])
+      r.fuse([vectorName('LOAD_V', 3, form), simdName(`${name}sd`)])
+    }
+  }
+}
+
 /** Adds the fused handlers; the plain ones must be there. */
 export function defineFusions(registry: HandlerRegistry): void {
   fuseReturnsAndCalls(registry)
   fuseLoads(registry)
   fuseVectors(registry)
+  fuseFloats(registry)
 }

@@ -25,9 +25,12 @@ import { defineInteger } from './threaded-handlers-integer.js'
 import { defineMemory } from './threaded-handlers-memory.js'
 import { defineMultiplication } from './threaded-handlers-multiply.js'
 import { defineSimd, defineVectorState, hasVectors } from './threaded-handlers-simd.js'
+import { defineSse } from './threaded-handlers-sse.js'
 import { defineStrings } from './threaded-handlers-string.js'
 import { defineSystem } from './threaded-handlers-system.js'
+import { defineX87 } from './threaded-handlers-x87.js'
 import { HandlerRegistry } from './threaded-registry.js'
+import { defineX87Functions } from './threaded-x87-functions.js'
 import {
   block,
   branch,
@@ -72,7 +75,7 @@ export interface ThreadedExports {
   enter(base: number, block: number): number
 }
 
-type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step'>
+type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step' | 'x87'>
 
 /** 'bail' uses 'jump', so it comes first: in the loop form a tail can only reach those around it. */
 const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link']
@@ -89,7 +92,11 @@ export function makeRegistry(vectors: boolean = hasVectors()): HandlerRegistry {
   defineStrings(registry)
   defineSystem(registry)
   defineVectorState(registry)
-  if (vectors) defineSimd(registry)
+  if (vectors) {
+    defineSimd(registry)
+    defineSse(registry)
+  }
+  defineX87(registry)
   defineFusions(registry)
   return registry
 }
@@ -102,8 +109,9 @@ export function emitThreadedModule(registry: HandlerRegistry, kind: DispatchKind
   const step = m.importFunction('host', 'step', [], [I32])
   m.importMemory('host', 'memory', 1)
   const miss = m.addFunction([I32, I64, I32], [I32], () => missBody(fill))
-  if (kind === 'tail-call') emitTailCalls(m, registry, { miss, helper, step })
-  else emitLoop(m, registry, { miss, helper, step })
+  const x87 = defineX87Functions(m)
+  if (kind === 'tail-call') emitTailCalls(m, registry, { miss, helper, step, x87 })
+  else emitLoop(m, registry, { miss, helper, step, x87 })
   return m.toBytes()
 }
 

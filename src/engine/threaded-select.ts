@@ -24,6 +24,7 @@ import {
   UOP_OP,
   UOP_SIZE,
   UOP_VALUE,
+  X87_QUIET,
 } from '../cpu/uops.js'
 import { SEG_FS } from '../isa/instruction.js'
 import { FORMS, LINK_NEVER, LINK_UNKNOWN } from './threaded-builder.js'
@@ -33,6 +34,7 @@ import { FOR_WRITE, STACKS } from './threaded-handlers-memory.js'
 import { ALIGNED } from './threaded-handlers-simd.js'
 import { stringVariant } from './threaded-handlers-string.js'
 import { helperVariant } from './threaded-handlers-system.js'
+import { x87Handler, x87MemoryName, x87Name } from './threaded-handlers-x87.js'
 import { HANDLER_BAIL, HANDLER_NOP, type HandlerRegistry } from './threaded-registry.js'
 
 /** What a record does to the arithmetic flags. */
@@ -277,6 +279,15 @@ export class HandlerSelector {
           0,
           helperVariant(ext, this.u16[(record + UOP_A) >> 1]!, this.u16[(record + UOP_B) >> 1]!, mode),
         )
+      case UOP.X87:
+        if (this.i32[(record + UOP_VALUE) >> 2] === 0) return HANDLER_BAIL
+        return x87Handler(registry, x87Name(ext))
+      case UOP.X87_MEM: {
+        const form = this.form(record, ext, code64)
+        const operation = this.i32[(record + UOP_VALUE) >> 2]!
+        if (form < 0 || (operation & X87_QUIET) === 0) return HANDLER_BAIL
+        return x87Handler(registry, x87MemoryName(operation & ~X87_QUIET, form))
+      }
       case UOP.SETCC:
       case UOP.CMOV:
         return registry.find(kind, width, ext & 15)

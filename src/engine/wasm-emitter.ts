@@ -14,9 +14,11 @@
 
 export const I32 = 0x7f
 export const I64 = 0x7e
+export const F64 = 0x7c
+export const F32 = 0x7d
 export const V128 = 0x7b
 /** The type of a value on the operand stack. */
-export type ValueType = typeof I32 | typeof I64 | typeof V128
+export type ValueType = typeof I32 | typeof I64 | typeof F64 | typeof F32 | typeof V128
 
 /** What a branch aims at. Make one per block with {@link label}. */
 export interface Label {
@@ -158,10 +160,10 @@ function memoryOffset(offset: number): readonly number[] {
   if (offset < 0) throw new RangeError('memory offsets are unsigned')
   return unsignedLeb(offset)
 }
-function loadOp(opcode: number): Load {
+export function loadOp(opcode: number): Load {
   return (address, offset = 0) => [address, opcode, 0, memoryOffset(offset)]
 }
-function storeOp(opcode: number): Store {
+export function storeOp(opcode: number): Store {
   return (address, value, offset = 0) => [address, value, opcode, 0, memoryOffset(offset)]
 }
 export function memoryCopy(target: Code, source: Code, length: Code): Code {

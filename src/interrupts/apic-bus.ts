@@ -53,8 +53,8 @@ export const X2APIC_BROADCAST = 0xffffffff
  *
  * **Lowest priority.** Of the addressed APICs that accept vectors, the focus processor takes the message (the one
  * that already has this vector requested or in service and has focus checking on); without one, that of the lowest
- * arbitration priority, and of several equal ones that of the lowest initial APIC ID. Hardware breaks the tie by rotating arbitration
- * IDs, or as the chipset likes; the fixed rule keeps the bus without a state of its own.
+ * arbitration priority, and of several equal ones that of the lowest initial APIC ID. Hardware breaks the tie by
+ * rotating arbitration IDs, or as the chipset likes; the fixed rule keeps the bus without a state of its own.
  *
  * Source: Intel SDM Vol. 3A, "Determining IPI Destination", "Bus Message Formats", "Lowest Priority Delivery Mode".
  */

@@ -27,8 +27,8 @@ const TARGETS: Readonly<Record<number, ApicCommand['target']>> = {
 }
 
 /**
- * Decodes an interrupt command: `low` is the low half of ICR, `destination` has 8 bits, or 32 when `wide` (x2APIC mode).
- * Undefined when there is nothing to send:
+ * Decodes an interrupt command: `low` is the low half of ICR, `destination` has 8 bits, or 32 when `wide` (x2APIC
+ * mode). Undefined when there is nothing to send:
  * - A de-assert. Only INIT had one, and it did no more than synchronise arbitration IDs.
  * - A reserved delivery mode; remote read is one, and ExtINT is none for IPIs.
  * - SMI, NMI, INIT, start-up or lowest priority to self or to all including self, which the manual declares invalid.

@@ -28,7 +28,10 @@ export interface IoApicOptions {
   readonly bus: ApicBus
   /** 11h as the 82093AA, or 20h with an EOI register, as chipsets since. Default 20h. */
   readonly version?: 0x11 | 0x20
-  /** Inputs whose wires are active low on the board: they idle high, and `setLevel(true)` pulls them down. Default none. */
+  /**
+   * Inputs whose wires are active low on the board: they idle high, and `setLevel(true)` pulls them down. Default
+   * none.
+   */
   readonly activeLow?: readonly number[]
   /** Name in events. Default `ioapic`. */
   readonly name?: string
@@ -74,11 +77,11 @@ const STATUS = APIC_REMOTE_IRR | APIC_DELIVERY_PENDING
  *
  * - IOREGSEL takes accesses of any size (it has 8 bits), IOWIN only dwords; what is not decoded reads 0.
  * - Edges on a masked input are ignored, not held; so are levels, but unmasking finds a level that is still there.
- * - A level-triggered entry sends once and sets remote IRR; the EOI message of its vector (from a local APIC, or by the EOI
- *   register) clears it, and the entry sends again if the input is still active. An entry that becomes
+ * - A level-triggered entry sends once and sets remote IRR; the EOI message of its vector (from a local APIC, or by
+ *   the EOI register) clears it, and the entry sends again if the input is still active. An entry that becomes
  *   edge-triggered loses remote IRR.
- * - A level-triggered request that no local APIC accepts stays pending (delivery status) and is offered again when a local APIC
- *   changes what it accepts, or the entry is written. An edge that nobody accepts is lost.
+ * - A level-triggered request that no local APIC accepts stays pending (delivery status) and is offered again when a
+ *   local APIC changes what it accepts, or the entry is written. An edge that nobody accepts is lost.
  * - SMI, NMI, INIT and ExtINT are edge-triggered whatever the entry says.
  * - The arbitration ID always equals the ID: arbitration on the bus takes no time here.
  * - Polarity is real: an entry that is active low on a wire that is active high asks while the device is quiet.

@@ -65,6 +65,16 @@ export class ApicTimer implements Stateful<ApicTimerState> {
     this.nsPerClock = 1e9 / options.frequency
   }
 
+  /**
+   * Takes an expiry that is due and whose alarm has only not run yet: what is written now must not undo it. To be called
+   * before the LVT timer entry changes.
+   */
+  catchUp(): void {
+    if (this.alarm === undefined || this.alarm.deadline > this.clock.now()) return
+    this.alarm.cancel()
+    this.onAlarm()
+  }
+
   /** Takes mode and mask from the LVT timer entry. */
   configure(lvt: number): void {
     const mode = lvt & MODE_BITS
@@ -76,7 +86,6 @@ export class ApicTimer implements Stateful<ApicTimerState> {
       this.epoch = undefined
       this.initialCount = 0
       this.tscDeadline = 0n
-      this.disarm()
     }
     this.mode = mode
     this.masked = masked
@@ -90,9 +99,9 @@ export class ApicTimer implements Stateful<ApicTimerState> {
 
   set initial(count: number) {
     if (this.mode === APIC_TIMER_TSC_DEADLINE) return
+    this.catchUp()
     this.initialCount = count
     this.epoch = count === 0 ? undefined : this.clock.now()
-    this.disarm()
     this.follow()
   }
 
@@ -109,6 +118,7 @@ export class ApicTimer implements Stateful<ApicTimerState> {
   set divide(value: number) {
     const bits = value & APIC_DIVIDE_BITS
     if (bits === this.divideBits) return
+    this.catchUp()
     const now = this.clock.now()
     this.settle(now)
     const left = this.countAt(now)
@@ -125,15 +135,14 @@ export class ApicTimer implements Stateful<ApicTimerState> {
 
   set deadline(value: bigint) {
     if (this.mode !== APIC_TIMER_TSC_DEADLINE || this.tsc === undefined) return
+    this.catchUp()
     this.tscDeadline = value
-    this.disarm()
     this.follow()
   }
 
   /** The TSC was written, or its rate changed: the deadline is at another time now. */
   tscChanged(): void {
     if (this.mode !== APIC_TIMER_TSC_DEADLINE) return
-    this.disarm()
     this.follow()
   }
 
@@ -220,22 +229,23 @@ export class ApicTimer implements Stateful<ApicTimerState> {
     this.alarm = undefined
   }
 
-  /** Sets the alarm for the next expiry. One that is due and has only not run yet stays: its interrupt is earned. */
+  /** Sets the alarm for the next expiry. */
   private follow(): void {
-    if (this.alarm !== undefined) {
-      if (!this.masked && this.alarm.deadline <= this.clock.now()) return
-      this.disarm()
-    }
+    this.disarm()
     if (this.masked) return
     if (this.mode === APIC_TIMER_TSC_DEADLINE) {
       if (this.tscDeadline !== 0n && this.tsc !== undefined) this.schedule(this.tsc.timeOfTsc(this.tscDeadline))
     } else if (this.epoch !== undefined && this.mode <= APIC_TIMER_PERIODIC) {
-      const periods = this.periodsAt(this.clock.now(), this.epoch)
-      this.schedule(this.epoch + (periods + 1) * (this.initialCount * this.tick))
+      const now = this.clock.now()
+      const period = this.initialCount * this.tick
+      const next = this.epoch + (this.periodsAt(now, this.epoch) + 1) * period
+      // Where a period is less than what the clock can tell apart, an alarm at `now` would never let time pass.
+      this.schedule(next > now ? next : now + Math.max(period, 1))
     }
   }
 
   private schedule(at: number): void {
+    if (!Number.isFinite(at)) return
     this.alarm = this.clock.schedule(at, this.onAlarm)
   }
 
@@ -269,6 +279,7 @@ export function validateApicTimerState(state: unknown): ApicTimerState {
   if ((divide & ~APIC_DIVIDE_BITS) !== 0) throw fields.inconsistent('divide', 'a divide configuration')
   const epoch = fields.timeOrNull('epoch')
   if (epoch !== null && initial === 0) throw fields.inconsistent('epoch', 'null while the initial count is 0')
+  if (epoch !== null && Math.abs(epoch) > Number.MAX_SAFE_INTEGER) throw fields.inconsistent('epoch', 'a time')
   const deadline = fields.text('deadline', 16)
   if (!/^(0|[1-9a-f][0-9a-f]*)$/.test(deadline)) throw fields.inconsistent('deadline', 'a hexadecimal number')
   return { version: 1, initial, divide, epoch, due: fields.timeOrNull('due'), deadline }

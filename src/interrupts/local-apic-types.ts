@@ -12,8 +12,8 @@ export interface LocalApicCore {
   /** A system-management interrupt arrives (an edge: the core latches it). */
   smi?(): void
   /**
-   * An INIT arrives (an edge: the core latches it, and may have to hold it, in SMM for instance). When the core performs the
-   * INIT it calls `LocalApic.init()`.
+   * An INIT arrives (an edge: the core latches it, and may have to hold it, in SMM for instance). When the core
+   * performs the INIT it calls `LocalApic.init()`.
    */
   init?(): void
   /** A start-up IPI arrives; a core that does not wait for one ignores it. It starts at `vector << 12`. */

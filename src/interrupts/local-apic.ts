@@ -80,15 +80,16 @@ const ICR_BITS = 0xccfff
  *
  * To its processor it is an {@link InterruptSource}: `pending` is the INTR pin, `acknowledge()` moves the vector of
  * highest priority from IRR to ISR. The processor shows it in its physical address space while
- * `mode` is `xapic`, 4 KiB at `baseAddress` (its own one: every processor sees its own APIC at the same address), and passes IA32_APIC_BASE, IA32_TSC_DEADLINE and
- * 800h–8FFh to {@link readMsr} and {@link writeMsr}, CR8 to {@link taskPriority}.
+ * `mode` is `xapic`, 4 KiB at `baseAddress` (its own one: every processor sees its own APIC at the same address), and
+ * passes IA32_APIC_BASE, IA32_TSC_DEADLINE and 800h–8FFh to {@link readMsr} and {@link writeMsr}, CR8 to
+ * {@link taskPriority}.
  *
  * What is left open by the manual, and how it is here:
  * - Accesses to the page that are not aligned dwords: reads give the bytes of the register (0 in the 12 bytes
  *   behind it), writes do nothing.
  * - Messages arrive at once, so delivery status always reads idle.
- * - IPIs with an undefined combination of shorthand and delivery mode are not sent. Lowest-priority IPIs are; the manual
- *   calls that model-specific. Remote read does not exist.
+ * - IPIs with an undefined combination of shorthand and delivery mode are not sent. Lowest-priority IPIs are; the
+ *   manual calls that model-specific. Remote read does not exist.
  * - The 8259A's request (ExtINT) goes before any vector of the APIC, and its vector is not known to ISR.
  * - While disabled by software the APIC still offers what is in IRR, as the manual says; it takes nothing new.
  * - Disabling it in IA32_APIC_BASE resets it. LINT0 is then the processor's INTR and LINT1 its NMI.
@@ -102,8 +103,8 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
   readonly name: string
   readonly initialId: number
   /**
-   * The pin LINT0. Where `external` is an 8259A, lead its INT here too (to every processor's LINT0): in ExtINT mode the wire tells the core that
-   * `pending` may have changed, and in the other delivery modes it is the request.
+   * The pin LINT0. Where `external` is an 8259A, lead its INT here too (to every processor's LINT0): in ExtINT mode
+   * the wire tells the core that `pending` may have changed, and in the other delivery modes it is the request.
    */
   readonly lint0: IrqLine
   /** The pin LINT1: NMI on a PC. */
@@ -242,7 +243,10 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
     return this.vectors.ppr
   }
 
-  /** Power-up or reset: everything, IA32_APIC_BASE and the ID included. The levels on the pins are other parts' business. */
+  /**
+   * Power-up or reset: everything, IA32_APIC_BASE and the ID included. The levels on the pins are other parts'
+   * business.
+   */
   reset(): void {
     this.base = this.resetBase()
     this.xapicId = this.initialId & 0xff
@@ -267,8 +271,8 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
   }
 
   /**
-   * What a PC's firmware leaves behind on the bootstrap processor (virtual wire mode): enabled with spurious vector FFh, LINT0 ExtINT, LINT1 NMI. For
-   * machines that start without firmware; the same as the register writes.
+   * What a PC's firmware leaves behind on the bootstrap processor (virtual wire mode): enabled with spurious vector
+   * FFh, LINT0 ExtINT, LINT1 NMI. For machines that start without firmware; the same as the register writes.
    */
   virtualWire(): void {
     this.writeRegister(APIC_SVR, APIC_SVR_ENABLE | 0xff)
@@ -491,6 +495,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
 
   private writeSvr(value: number): void {
     const was = this.softwareEnabled
+    this.timer.catchUp()
     this.svr = value & (APIC_SVR_EOI_SUPPRESSION | APIC_SVR_FOCUS_OFF | APIC_SVR_ENABLE | 0xff)
     if (was === this.softwareEnabled) return
     if (was) {
@@ -502,6 +507,7 @@ export class LocalApic implements MmioDevice, InterruptSource, ApicReceiver, Sta
   }
 
   private writeLvt(entry: number, value: number): void {
+    if (entry === LVT_TIMER) this.timer.catchUp()
     // While disabled by software all entries are masked, and stay so.
     this.table.write(entry, value & lvtWritable(entry, this.hasTscDeadline), !this.softwareEnabled)
     if (entry === LVT_TIMER) this.timer.configure(this.table.entries[LVT_TIMER]!)

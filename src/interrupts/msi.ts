@@ -18,7 +18,8 @@ export const MSI_LOGICAL: number = 1 << 2
  * A redirection hint makes a fixed message one of lowest priority. The manual leaves the destination mode without the
  * hint open ("ignored"); chipsets look at it nevertheless, operating systems count on that, and so it is here.
  *
- * Source: Intel SDM Vol. 3A, "Message Signalled Interrupts"; PCI Local Bus Specification 3.0, "MSI and MSI-X Operation".
+ * Source: Intel SDM Vol. 3A, "Message Signalled Interrupts"; PCI Local Bus Specification 3.0, "MSI and MSI-X
+ * Operation".
  */
 export function decodeMsi(address: number, data: number): ApicMessage | undefined {
   if (address < MSI_BASE || address >= MSI_BASE + MSI_SIZE) return undefined
@@ -41,8 +42,9 @@ export function decodeMsi(address: number, data: number): ApicMessage | undefine
 
 /**
  * The window FEE00000h–FEEFFFFFh as bus masters see it: a write of 4 bytes is an interrupt message. Map it at
- * {@link MSI_BASE} in the address space of DMA and PCI devices, not of processors, whose local APICs answer there. Other
- * sizes and unaligned writes are dropped (the PCI specification allows only aligned dwords); reads give all ones.
+ * {@link MSI_BASE} in the address space of DMA and PCI devices, not of processors, whose local APICs answer there.
+ * Other sizes and unaligned writes are dropped (the PCI specification allows only aligned dwords); reads give all
+ * ones.
  */
 export class MsiTarget implements MmioDevice {
   private readonly bus: ApicBus

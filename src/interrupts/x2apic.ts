@@ -26,7 +26,10 @@ import { LVT_LINT0, LVT_LINT1, lvtEntryAt, lvtWritable } from './local-apic-lvt.
 /** No bit at all: only zero may be written. */
 const ZERO = 0
 
-/** Bits of the low half that WRMSR may set, by the register's offset. LVT entries are not here; what is missing otherwise cannot be written. */
+/**
+ * Bits of the low half that WRMSR may set, by the register's offset. LVT entries are not here; what is missing
+ * otherwise cannot be written.
+ */
 const WRITABLE = new Map<number, number>([
   [APIC_TPR, 0xff],
   [APIC_EOI, ZERO],
@@ -79,7 +82,9 @@ export interface ApicBaseShape {
   readonly x2apic: boolean
 }
 
-/** Whether `base` is a value that IA32_APIC_BASE can have: no reserved bit, and x2APIC mode only with the enable bit. */
+/**
+ * Whether `base` is a value that IA32_APIC_BASE can have: no reserved bit, and x2APIC mode only with the enable bit.
+ */
 export function isApicBase(base: number, shape: ApicBaseShape): boolean {
   if (base >= 2 ** shape.physicalAddressBits) return false
   const flags = base & 0xfff
@@ -88,8 +93,8 @@ export function isApicBase(base: number, shape: ApicBaseShape): boolean {
 }
 
 /**
- * What WRMSR of `value` makes of IA32_APIC_BASE, or undefined for #GP(0). x2APIC mode is entered from xAPIC mode and left by
- * disabling the APIC: disabled to x2APIC and x2APIC to xAPIC are refused.
+ * What WRMSR of `value` makes of IA32_APIC_BASE, or undefined for #GP(0). x2APIC mode is entered from xAPIC mode and
+ * left by disabling the APIC: disabled to x2APIC and x2APIC to xAPIC are refused.
  *
  * Source: Intel SDM Vol. 3A, "x2APIC State Transitions".
  */

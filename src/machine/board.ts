@@ -26,8 +26,12 @@ import {
   FwCfg,
   GPE0_PORT,
   GPE0_SIZE,
+  HPET_BASE,
+  HPET_SIZE,
+  Hpet,
   I440fxHost,
   IdeFunction,
+  IrqGate,
   IsaDebugExit,
   PAM_REGIONS,
   PciBus,
@@ -44,12 +48,14 @@ import {
   Uart16550,
   Vga,
   VgaFunction,
-  WiredOr,
 } from '../devices/index.js'
 import { PicPair } from '../interrupts/index.js'
 import { DmaPair, PortBus } from '../io/index.js'
 import { type AddressSpace, type Overlay, PAGE_SIZE } from '../memory/index.js'
+import type { AcpiConfig } from './acpi/config.js'
+import { addAcpiFiles, placeAcpiTables } from './acpi/deliver.js'
 import { Apics, type ProcessorPins } from './apics.js'
+import { IrqWiring, TIMER_GSI } from './irq-wiring.js'
 import type { MemoryMapEntry } from './multiboot.js'
 import { SERIAL_QUEUE_SIZE } from './serial-port.js'
 import type { VirtualClock } from './virtual-clock.js'
@@ -99,6 +105,10 @@ export interface BoardOptions {
   readonly bootOrder?: string
   /** Milliseconds since 1970 UTC. */
   readonly date?: number
+  /** High-precision event timers. Default true where the processors have APICs. */
+  readonly hpet?: boolean
+  /** Describe the machine by ACPI tables. Default true. */
+  readonly acpi?: boolean
   /** Give the display a font at power-on, for guests that run without a video BIOS. */
   readonly font: boolean
 }
@@ -142,9 +152,13 @@ export class Board {
   readonly fwCfg: FwCfg
   readonly pci: PciBus
   readonly pm: Piix4Pm
+  /** Absent with `hpet: false`, or where there is no I/O APIC. */
+  readonly hpet: Hpet | undefined
   readonly postCode: PostCodePort
   /** RAM and reserved ranges, as firmware would report them. */
   readonly memoryMap: readonly MemoryMapEntry[]
+  private readonly piix3: Piix3Isa
+  private readonly tables: AcpiConfig | undefined
   private readonly systemA: SystemControlA
   private readonly systemB: SystemControlB
   private readonly functions: PciFunction[] = []
@@ -199,28 +213,20 @@ export class Board {
             ...options.apic,
             ...events,
           })
-    // An ISA interrupt goes to both controllers; that of the timer is wired to another input of the I/O APIC.
     const { apics } = this
-    const shared = Array.from({ length: 16 }, (_, n) => {
-      const pic = this.pic.line(n)
-      if (apics === undefined) return new WiredOr(pic)
-      const pin = apics.io.line(n === 0 ? 2 : n)
-      return new WiredOr({
-        setLevel: (level) => {
-          pic.setLevel(level)
-          if (n !== 2) pin.setLevel(level)
-        },
-      })
-    })
-    const irq = (n: number): IrqLine => shared[n]!.input()
+    const wiring = new IrqWiring(this.pic, apics?.io)
+    const irq = (n: number): IrqLine => wiring.isa(n)
     const reset = { reset: (): void => on.reset?.() }
 
     this.dma = new DmaPair({ bus: space, ...events })
-    this.pit = new Pit8254({ clock: ownClock(), irq: irq(0) })
+    // The event timers can take the places of the timer and the clock.
+    const timerGate = new IrqGate(irq(0))
+    const clockGate = new IrqGate(irq(8))
+    this.pit = new Pit8254({ clock: ownClock(), irq: timerGate })
     this.systemB = new SystemControlB(this.pit)
     this.rtc = new CmosRtc({
       clock: ownClock(),
-      irq: irq(8),
+      irq: clockGate,
       ...(options.date === undefined ? {} : { date: options.date }),
     })
     this.rtc.setMemorySize(low, memory - low)
@@ -278,17 +284,45 @@ export class Board {
     this.fwCfg = new FwCfg(space)
     this.describe(options, memory, low)
 
+    const timerGsi = wiring.timerGsi()
+    if (timerGsi !== undefined && options.hpet !== false) {
+      const lines: (IrqLine | undefined)[] = []
+      lines[TIMER_GSI] = timerGsi
+      this.hpet = new Hpet({
+        clock: ownClock(),
+        lines,
+        legacyLines: [irq(0), irq(8)],
+        onLegacyReplacement: (enabled) => {
+          timerGate.setDisconnected(enabled)
+          clockGate.setDisconnected(enabled)
+        },
+      })
+      space.addOverlay({ base: HPET_BASE, size: HPET_SIZE, device: this.hpet })
+    }
+    this.tables =
+      options.acpi === false
+        ? undefined
+        : {
+            cpus: pins.length,
+            lowMemory: low,
+            highMemory: memory - low,
+            hpet: this.hpet !== undefined,
+            ioApic: apics !== undefined,
+            floppy: options.floppy !== undefined,
+          }
+    if (this.tables !== undefined) addAcpiFiles(this.fwCfg, this.tables)
+
     // PCI.
     const place = this.portPlacer()
-    const piix3 = new Piix3Isa({ irqLines: Array.from({ length: 16 }, (_, n) => irq(n)) })
+    this.piix3 = new Piix3Isa({ irqLines: Array.from({ length: 16 }, (_, n) => irq(n)) })
     const host = new I440fxHost({
       // The chip counts rows of 8 MiB.
       ramSize: Math.max(0x800000, Math.min(low, 0x40000000) & ~0x7fffff),
       ...this.steering(options.bios),
     })
-    this.pci = new PciBus({ router: piix3.router, resetControl: this.resetControl })
+    this.pci = new PciBus({ router: this.piix3.router, resetControl: this.resetControl })
     this.plug(0, 0, host)
-    this.plug(1, 0, piix3)
+    this.plug(1, 0, this.piix3)
     this.plug(1, 1, new IdeFunction({ controller: this.ata, memory: space, ports: place }))
     this.pm = new Piix4Pm({
       clock: ownClock(),
@@ -394,6 +428,27 @@ export class Board {
     }
   }
 
+  /**
+   * Puts ACPI tables at the end of low RAM, for kernels that are started without firmware. Returns the memory map that goes with them, and the
+   * address of the root pointer, undefined when the board has none.
+   */
+  placeTables(): { readonly memoryMap: readonly MemoryMapEntry[]; readonly acpiRsdp: number | undefined } {
+    const { tables, memoryMap } = this
+    if (tables === undefined) return { memoryMap, acpiRsdp: undefined }
+    const placed = placeAcpiTables(this.space, tables, tables.lowMemory)
+    return {
+      acpiRsdp: placed.rsdp,
+      memoryMap: [
+        ...memoryMap.map((range) =>
+          range.base < placed.base && range.base + range.size === placed.end
+            ? { ...range, size: placed.base - range.base }
+            : range,
+        ),
+        ...placed.ranges,
+      ].sort((a, b) => a.base - b.base),
+    }
+  }
+
   /** Where processor `n` finds its interrupts. */
   interruptsOf(n: number): InterruptSource {
     return this.apics?.local[n] ?? this.pic
@@ -457,6 +512,7 @@ export class Board {
     this.pic.initialise()
     this.apics?.initialise()
     this.dma.initialise()
+    this.piix3.initialise()
     this.pm.initialise()
   }
 
@@ -476,6 +532,7 @@ export class Board {
       ['pit', this.pit],
       ['systemB', this.systemB],
       ['rtc', this.rtc],
+      ['hpet', this.hpet],
       ['uart', this.uart],
       ['systemA', this.systemA],
       ['resetControl', this.resetControl],
@@ -529,6 +586,7 @@ export class Board {
   /** A reset of the board, without memory and without the CPU. */
   reset(): void {
     this.apics?.reset()
+    this.hpet?.reset()
     this.pci.reset()
     this.ps2.reset()
     this.systemA.reset()

@@ -79,6 +79,10 @@ export interface PcOptions {
   readonly bootOrder?: string
   /** Date of the real-time clock at power-on, milliseconds since 1970 UTC. Default 2000-01-01. */
   readonly date?: number
+  /** High-precision event timers. Default true where the processor has an APIC. */
+  readonly hpet?: boolean
+  /** Describe the machine by ACPI tables. Default true. */
+  readonly acpi?: boolean
   /** Seed of the random numbers that the processor and devices hand out. Default 1. */
   readonly seed?: number
   /** Virtual nanoseconds per instruction. Default 10. */
@@ -237,7 +241,8 @@ export class Pc {
       throw new VirtkitError('bad-argument', `turn: a positive number of instructions was expected, got ${turn}`)
     }
     const storeSize = engine === 'threaded' ? STORE_SIZE : 0
-    const reserved = align(4096 + count * (CPU_MEMORY_SIZE + storeSize))
+    const cpuSize = Math.ceil((CPU_MEMORY_SIZE + storeSize) / 4096) * 4096
+    const reserved = align(4096 + count * cpuSize)
     const romSize = align((options.bios?.length ?? 0) * 2 + (options.vgaBios?.length ?? 0) * 2 + 0x80000)
     const total = Math.ceil((reserved + memory + romSize) / 65536)
     if (total > 65536) {
@@ -283,7 +288,7 @@ export class Pc {
           this.processors?.requestStop()
         },
       },
-      ...pick(options, ['events', 'bios', 'vgaBios', 'drives', 'floppy', 'cdrom', 'bootOrder', 'date']),
+      ...pick(options, ['acpi', 'events', 'hpet', 'bios', 'vgaBios', 'drives', 'floppy', 'cdrom', 'bootOrder', 'date']),
     })
     this.screen = new Screen(this.board.vga)
     this.inputs = new HostInputs({
@@ -314,7 +319,7 @@ export class Pc {
       (_, n) =>
         new Cpu({
           space: this.space,
-          offset: 4096 + n * (CPU_MEMORY_SIZE + storeSize),
+          offset: 4096 + n * cpuSize,
           ports: this.board.ports,
           interrupts: this.board.interruptsOf(n),
           executor,
@@ -394,7 +399,12 @@ export class Pc {
       throw new VirtkitError('unsupported', 'a 64-bit entry needs a processor with long mode')
     }
     this.space.a20 = true
-    const loaded = loadLinux(this.space, image, { ...options, memoryMap: this.board.memoryMap })
+    const { acpiRsdp, memoryMap } = this.board.placeTables()
+    const loaded = loadLinux(this.space, image, {
+      ...(acpiRsdp === undefined ? {} : { acpiRsdp }),
+      ...options,
+      memoryMap,
+    })
     const { s } = this.cpu
     const long = loaded.cr3 !== undefined
     this.board.initialise()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Clock } from '../../src/contracts/clock.js'
 import { VirtkitError } from '../../src/contracts/errors.js'
 import type { EventMap, EventSink } from '../../src/contracts/events.js'
 import { ApicBus } from '../../src/interrupts/apic-bus.js'
@@ -561,6 +562,31 @@ describe('timer', () => {
     expect(read(R.APIC_TIMER_CURRENT)).toBe(100)
     clock.advance(200)
     expect(apic.pending).toBe(true)
+  })
+
+  test('an alarm that is late loses nothing, whatever is written before it runs', () => {
+    const writes: [number, number][] = [
+      [R.APIC_TIMER_INITIAL, 0],
+      [R.APIC_TIMER_INITIAL, 500],
+      [R.APIC_TIMER_DIVIDE, 0xb],
+      [R.APIC_LVT_TIMER, 0x100ed],
+      [R.APIC_LVT_TIMER, 0x400ed],
+      [R.APIC_SVR, 0xff],
+    ]
+    for (const [offset, value] of writes)
+      for (const entry of [0xec, 0x200ec]) {
+        let now = 0
+        const clock: Clock = {
+          now: () => now,
+          schedule: (deadline) => ({ deadline, cancel: () => {} }),
+        }
+        const { apic, write } = enabled({ clock })
+        write(R.APIC_LVT_TIMER, entry)
+        write(R.APIC_TIMER_INITIAL, 10)
+        now = 45
+        write(offset, value)
+        expect(apic.requested).toEqual([0xec])
+      }
   })
 
   test('TSC deadline: armed by the MSR, once; 0 disarms; the count registers are dead', () => {

@@ -36,6 +36,14 @@ function clamp(value: bigint, bits: number, signed: boolean): bigint {
   return value < low ? low : value > high ? high : value
 }
 
+function least(d: bigint, s: bigint): bigint {
+  if (d < s) return d
+  return s
+}
+function most(d: bigint, s: bigint): bigint {
+  if (d < s) return s
+  return d
+}
 const truth = (holds: boolean): bigint => (holds ? -1n : 0n)
 const magnitude = (value: bigint): bigint => (value < 0n ? -value : value)
 
@@ -88,7 +96,10 @@ function products(bits: number, unsignedFirst: boolean, saturate: boolean): Mean
   }
 }
 
-function shiftBy(bits: number, f: (lane: bigint, count: bigint) => bigint): (d: bigint, count: bigint, total: number) => bigint {
+function shiftBy(
+  bits: number,
+  f: (lane: bigint, count: bigint) => bigint,
+): (d: bigint, count: bigint, total: number) => bigint {
   return (d, count, total) =>
     join(
       cut(d, bits, total).map((lane) => f(lane, count)),
@@ -145,10 +156,10 @@ export const BOTH: Readonly<Record<string, Meaning>> = {
   pxor: (d, s) => d ^ s,
   pavgb: each(8, false, (d, s) => (d + s + 1n) / 2n),
   pavgw: each(16, false, (d, s) => (d + s + 1n) / 2n),
-  pminub: each(8, false, (d, s) => (d < s ? d : s)),
-  pmaxub: each(8, false, (d, s) => (d > s ? d : s)),
-  pminsw: each(16, true, (d, s) => (d < s ? d : s)),
-  pmaxsw: each(16, true, (d, s) => (d > s ? d : s)),
+  pminub: each(8, false, least),
+  pmaxub: each(8, false, most),
+  pminsw: each(16, true, least),
+  pmaxsw: each(16, true, most),
   pmullw: each(16, true, (d, s) => d * s),
   pmulhw: each(16, true, (d, s) => (d * s) >> 16n),
   pmulhuw: each(16, false, (d, s) => (d * s) >> 16n),
@@ -202,14 +213,14 @@ function extension(from: number, to: number, signed: boolean): Meaning {
 export const WIDE: Readonly<Record<string, Meaning>> = {
   pcmpeqq: each(64, false, (d, s) => truth(d === s)),
   pcmpgtq: each(64, true, (d, s) => truth(d > s)),
-  pminsb: each(8, true, (d, s) => (d < s ? d : s)),
-  pmaxsb: each(8, true, (d, s) => (d > s ? d : s)),
-  pminuw: each(16, false, (d, s) => (d < s ? d : s)),
-  pmaxuw: each(16, false, (d, s) => (d > s ? d : s)),
-  pminsd: each(32, true, (d, s) => (d < s ? d : s)),
-  pmaxsd: each(32, true, (d, s) => (d > s ? d : s)),
-  pminud: each(32, false, (d, s) => (d < s ? d : s)),
-  pmaxud: each(32, false, (d, s) => (d > s ? d : s)),
+  pminsb: each(8, true, least),
+  pmaxsb: each(8, true, most),
+  pminuw: each(16, false, least),
+  pmaxuw: each(16, false, most),
+  pminsd: each(32, true, least),
+  pmaxsd: each(32, true, most),
+  pminud: each(32, false, least),
+  pmaxud: each(32, false, most),
   pmulld: each(32, true, (d, s) => d * s),
   pmuldq: each(64, false, (d, s) => signedLane(d, 32) * signedLane(s, 32)),
   packusdw: narrow(32, false),
@@ -217,7 +228,7 @@ export const WIDE: Readonly<Record<string, Meaning>> = {
   punpckhqdq: interleave(64, true),
   phminposuw: (_d, s) => {
     const lanes = cut(s, 16, 128)
-    const least = lanes.reduce((x, y) => (y < x ? y : x))
+    const least = lanes.reduce(least)
     return least | (BigInt(lanes.indexOf(least)) << 16n)
   },
   andps: (d, s) => d & s,
@@ -241,8 +252,16 @@ export const WIDE: Readonly<Record<string, Meaning>> = {
   pmovzxwq: extension(16, 64, false),
   pmovzxdq: extension(32, 64, false),
   movddup: (_d, s) => join([s, s], 64),
-  movsldup: (_d, s) => join([0, 0, 2, 2].map((n) => cut(s, 32, 128)[n]!), 32),
-  movshdup: (_d, s) => join([1, 1, 3, 3].map((n) => cut(s, 32, 128)[n]!), 32),
+  movsldup: (_d, s) =>
+    join(
+      [0, 0, 2, 2].map((n) => cut(s, 32, 128)[n]!),
+      32,
+    ),
+  movshdup: (_d, s) =>
+    join(
+      [1, 1, 3, 3].map((n) => cut(s, 32, 128)[n]!),
+      32,
+    ),
 }
 
 /** `count` lanes chosen by two bits of the immediate each. */

@@ -1,6 +1,7 @@
 /** A processor for tests of MMX and SSE: 64-bit or 32-bit flat mode, SSE enabled, registers as BigInt. */
 
 import { OFF_FTAG, OFF_TOP, OFF_X87, OFF_XMM } from '../../../src/cpu/layout.js'
+import { assemble } from '../../../src/isa/index.js'
 import { CODE, HANDLER, Machine, SEL_CODE64 } from '../system/machine.js'
 
 export const CR0_EM = 4
@@ -33,11 +34,7 @@ export class SimdUnit {
     const { machine } = this
     let code = this.bytes.get(source)
     if (code === undefined) {
-      machine.load(source, 64)
-      let length = 0
-      machine.cpu.s.rip = CODE
-      for (let n = 0; n < 16; n++) if (machine.space.read8(CODE + n) !== 0) length = n + 1
-      code = Uint8Array.from({ length: Math.max(length, 1) }, (_, n) => machine.space.read8(CODE + n))
+      code = assemble(source, { org: CODE, bits: 64 }).bytes
       this.bytes.set(source, code)
     }
     const copy = Uint8Array.from(code)

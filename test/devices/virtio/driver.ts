@@ -7,8 +7,9 @@ import { ManualClock } from '../../manual-clock.js'
 
 /** Bytes of RAM of a test machine. */
 export const RAM = 0x100000
-export const REGISTERS = 0xfe000000
-export const MSIX_TABLE = 0xfe010000
+// Low, so that the page maps of the many machines of these tests stay small.
+export const REGISTERS = 0x400000
+export const MSIX_TABLE = 0x410000
 
 /** Memory, a clock and a PCI bus, to put devices into. */
 export class Machine {
