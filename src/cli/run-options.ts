@@ -91,11 +91,18 @@ const OPTIONS = {
 } as const
 
 /** The flags as they were given. */
-export type Flags = ReturnType<typeof parseFlags>
+export type Flags = {
+  readonly [K in keyof typeof OPTIONS]?:
+    | ((typeof OPTIONS)[K] extends { multiple: true }
+        ? string[]
+        : (typeof OPTIONS)[K]['type'] extends 'boolean'
+          ? boolean
+          : string)
+    | undefined
+}
 
 /** Reads the flags; what they mean is checked later. */
-// biome-ignore lint/nursery/useExplicitType: parseArgs infers a type nobody would want to write
-export function parseFlags(args: readonly string[]) {
+export function parseFlags(args: readonly string[]): Flags {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: false }).values
   } catch (error) {

@@ -40,7 +40,7 @@ const liftX87 = (i: Instruction, b: UopBuilder): void => {
     b.memory(UOP.X87_MEM, widthOf(i.opSize), fopOf(i), 0, X87_MEMORY.get(`${name}.${o.size}`)! | quiet)
     return
   }
-  if (o.kind === OPERAND.gpr) {
+  if (i.operands > 0 && o.kind === OPERAND.gpr) {
     b.op(UOP.X87, 0, gprSlot(o.reg), 0, 0, 0, X87_REGISTER.get(name)!, quiet)
     return
   }

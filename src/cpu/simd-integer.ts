@@ -43,20 +43,21 @@ function compare(lane: NumberLane, f: (x: number, y: number) => boolean): Maker 
   return lanes(lane, (x, y) => (f(x, y) ? -1 : 0))
 }
 
+function clamp(value: number, low: number, high: number): number {
+  return Math.min(Math.max(value, low), high)
+}
+
 /** `value` brought into the range of the lane, then truncated to it. */
 function saturate(low: number, high: number, f: (x: number, y: number) => number): (x: number, y: number) => number {
-  return (x, y) => {
-    const value = f(x, y)
-    return value < low ? low : value > high ? high : value
-  }
+  return (x, y) => clamp(f(x, y), low, high)
 }
 
 const add = (x: number, y: number): number => x + y
 const subtract = (x: number, y: number): number => x - y
 const equal = (x: number, y: number): boolean => x === y
 const greater = (x: number, y: number): boolean => x > y
-const least = (x: number, y: number): number => (x < y ? x : y)
-const most = (x: number, y: number): number => (x > y ? x : y)
+const least = (x: number, y: number): number => Math.min(x, y)
+const most = (x: number, y: number): number => Math.max(x, y)
 const average = (x: number, y: number): number => (x + y + 1) >> 1
 const sign = (x: number, y: number): number => (y < 0 ? -x : y === 0 ? 0 : x)
 const magnitude = (_x: number, y: number): number => (y < 0 ? -y : y)
@@ -79,12 +80,11 @@ function horizontal(lane: 'i16' | 'i32', f: (x: number, y: number) => number): M
 function pack(from: 'i16' | 'i32', to: 'i8' | 'u8' | 'i16' | 'u16', low: number, high: number): Maker {
   return (bytes) => {
     const half = bytes / R[from].BYTES_PER_ELEMENT
-    const clamp = (value: number): number => (value < low ? low : value > high ? high : value)
     return vectorOperation(bytes, () => {
       const [xs, ys, rs] = [X[from], Y[from], R[to]]
       for (let n = 0; n < half; n++) {
-        rs[n] = clamp(xs[n]!)
-        rs[half + n] = clamp(ys[n]!)
+        rs[n] = clamp(xs[n]!, low, high)
+        rs[half + n] = clamp(ys[n]!, low, high)
       }
     })
   }
@@ -165,7 +165,7 @@ const pmaddubsw: Maker = (bytes) =>
   vectorOperation(bytes, () => {
     for (let n = 0; n < bytes / 2; n++) {
       const sum = X.u8[2 * n]! * Y.i8[2 * n]! + X.u8[2 * n + 1]! * Y.i8[2 * n + 1]!
-      R.i16[n] = sum < -32768 ? -32768 : sum > 32767 ? 32767 : sum
+      R.i16[n] = clamp(sum, -32768, 32767)
     }
   })
 

@@ -47,7 +47,8 @@ export interface BusMasterState {
 
 /**
  * The bus master of one channel: walks the host's table of physical regions as the device delivers or asks for data. Every
- * descriptor moves at least two bytes, so the walk ends with the device's transfer wherever the table leads.
+ * descriptor moves at least two bytes, so the walk ends with the device's transfer wherever the table leads. Addresses have 32 bits
+ * and wrap.
  *
  * Source: "Programming Interface for Bus Master IDE Controller", revision 1.0.
  */
@@ -105,7 +106,7 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
       if (toMemory) this.#store(buffer, at, length)
       else this.#load(buffer, at, length)
       at += length
-      this.#address += length
+      this.#address = (this.#address + length) >>> 0
       this.#left -= length
       if (this.#left === 0 && this.#last) this.#status &= ~BMIDE_STATUS_ACTIVE
     }
@@ -155,7 +156,7 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
     const status = reader.int('status', 0, 0x67)
     const table = reader.int('table', 0, 0xfffffffc)
     const next = reader.int('next', 0, 0xfffffffc)
-    const address = reader.int('address', 0, 0x10000ffff)
+    const address = reader.int('address', 0, 0xffffffff)
     const left = reader.int('left', 0, 0x10000)
     const last = reader.bool('last')
     if ((command & ~0x09) !== 0 || (status & ~0x67) !== 0 || ((table | next) & 3) !== 0) {
@@ -196,10 +197,10 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
     const end = from + length
     if ((address & 2) !== 0 && at < end) {
       memory.write16(address, buffer[at]! | (buffer[at + 1]! << 8))
-      address += 2
+      address = (address + 2) >>> 0
       at += 2
     }
-    for (; at + 4 <= end; at += 4, address += 4) {
+    for (; at + 4 <= end; at += 4, address = (address + 4) >>> 0) {
       const low = buffer[at]! | (buffer[at + 1]! << 8)
       memory.write32(address, (low | (buffer[at + 2]! << 16) | (buffer[at + 3]! << 24)) >>> 0)
     }
@@ -209,7 +210,7 @@ export class BusMasterChannel implements AtaDmaEngine, Stateful<BusMasterState> 
   #load(buffer: Uint8Array, from: number, length: number): void {
     const memory = this.#memory
     let address = this.#address
-    for (let at = from; at < from + length; address += 2) {
+    for (let at = from; at < from + length; address = (address + 2) >>> 0) {
       const word = memory.read16(address)
       buffer[at++] = word
       buffer[at++] = word >>> 8

@@ -337,7 +337,7 @@ export interface LaneOps {
 }
 
 /** Lanes that have minimum and maximum as well. */
-export interface NarrowLaneOps extends LaneOps {
+interface NarrowLaneOps extends LaneOps {
   readonly minS: Binary
   readonly minU: Binary
   readonly maxS: Binary

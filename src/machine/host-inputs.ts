@@ -129,7 +129,7 @@ export class HostInputs {
     for (let due = this.script[this.next]; due !== undefined; due = this.script[this.next]) {
       const at = targets.instructions()
       const now = targets.now()
-      if (at < due.instructions || (at === due.instructions && now < due.time)) return
+      if (now < due.time && at <= due.instructions) return
       if (at !== due.instructions || now !== due.time) {
         this.script = []
         throw new VirtkitError(

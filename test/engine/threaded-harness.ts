@@ -74,7 +74,7 @@ export class Harness implements ThreadedHost {
   /** What a bailing instruction does; default: stop. */
   onStep: () => boolean = () => false
 
-  constructor(dispatch: DispatchKind, mode: number = MODE_64, storeSize = 0x180000) {
+  constructor(dispatch: DispatchKind, mode: number = MODE_64, storeSize = 0x180000, vectors?: boolean) {
     this.s = new CpuState(this.memory.buffer, 0)
     this.view = new DataView(this.memory.buffer)
     this.s.set32(OFF_MODE, mode)
@@ -86,6 +86,7 @@ export class Harness implements ThreadedHost {
       storeSize,
       host: this,
       dispatch,
+      ...(vectors === undefined ? {} : { vectors }),
     })
   }
 

@@ -228,8 +228,8 @@ export const WIDE: Readonly<Record<string, Meaning>> = {
   punpckhqdq: interleave(64, true),
   phminposuw: (_d, s) => {
     const lanes = cut(s, 16, 128)
-    const least = lanes.reduce(least)
-    return least | (BigInt(lanes.indexOf(least)) << 16n)
+    const found = lanes.reduce(least)
+    return found | (BigInt(lanes.indexOf(found)) << 16n)
   },
   andps: (d, s) => d & s,
   andnpd: (d, s) => BigInt.asUintN(128, ~d) & s,

@@ -210,6 +210,7 @@ describe('the rest', () => {
     w.protect('wait')
     w.handlers()
     w.cpu.s.cr0 |= 0xa
+    w.cpu.updateMode()
     w.step()
     expect(w.vector).toBe(7)
     const o = new Machine()
