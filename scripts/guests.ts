@@ -5,6 +5,7 @@
  *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
  *     .guests/kernel.bin                                    that kernel alone
  *     .guests/linux-686, linux-amd64, initrd-…              Debian's kernels and BusyBox: see linux-guests.ts
+ *     .guests/linux-disk.img, linux.iso                     disks that boot them through GRUB: see linux-media.ts
  *
  * Installed files are used where they are (not with `--download`); otherwise the packages are downloaded with `apt-get download` and unpacked with
  * `dpkg -x`, neither of which needs root. Exit status: 0 all is there, 3 something cannot be had on this machine.
@@ -16,6 +17,7 @@ import { buildKernel } from '../src/machine/guest/kernel.js'
 import { GUESTS, Missing } from './debian.js'
 import { buildFat16 } from './fat16.js'
 import { makeInstaller, makeLinux, makeMemtest } from './linux-guests.js'
+import { LINUX_MENU, linuxMenuFiles, makeLinuxDisc } from './linux-media.js'
 
 /** Exit status when a package or a tool is not to be had: an absence, not a failure. */
 const EXIT_MISSING = 3
@@ -127,15 +129,29 @@ function makeCore(directory: string): Uint8Array {
   return readFileSync(file)
 }
 
-/** A disk with GRUB in its master boot record and one FAT16 partition. */
-function makeGrubDisk(kernel: Uint8Array): Uint8Array {
+/** A disk of {@link makeGrubDisk}. */
+interface GrubDisk {
+  /** The menu. */
+  readonly configuration: string
+  /** Files besides GRUB's own, by path. */
+  readonly files: ReadonlyMap<string, Uint8Array>
+  /** Modules that the menu uses. */
+  readonly modules: readonly string[]
+  /** Size of the partition. */
+  readonly sectors: number
+  /** Size of a second partition, which stays empty. */
+  readonly extraSectors?: number
+}
+
+/** A disk with GRUB in its master boot record, a FAT16 partition and perhaps an empty one. */
+function makeGrubDisk({ configuration, files: own, modules, sectors, extraSectors = 0 }: GrubDisk): Uint8Array {
   const directory = join(locate('/usr/lib/grub/i386-pc/boot.img', ['grub-pc-bin']), '..')
   const boot = readFileSync(join(directory, 'boot.img'))
   const core = makeCore(directory)
   if (core.length > (PARTITION_START - 1) * SECTOR) throw new Error('core.img does not fit before the partition')
   const files = new Map<string, Uint8Array>([
-    ['/boot/grub/grub.cfg', new TextEncoder().encode(GRUB_CFG)],
-    ['/boot/kernel.bin', kernel],
+    ['/boot/grub/grub.cfg', new TextEncoder().encode(configuration)],
+    ...own,
   ])
   for (const list of [
     'moddep.lst',
@@ -148,23 +164,27 @@ function makeGrubDisk(kernel: Uint8Array): Uint8Array {
   ]) {
     files.set(`/boot/grub/i386-pc/${list}`, readFileSync(join(directory, list)))
   }
-  for (const name of withDependencies(directory, MENU_MODULES)) {
+  for (const name of withDependencies(directory, modules)) {
     const file = join(directory, `${name}.mod`)
     if (existsSync(file)) files.set(`/boot/grub/i386-pc/${name}.mod`, readFileSync(file))
   }
-  const disk = new Uint8Array((PARTITION_START + PARTITION_SECTORS) * SECTOR)
+  const disk = new Uint8Array((PARTITION_START + sectors + extraSectors) * SECTOR)
   // boot.img loads core.img from sector 1, where its own default points.
   disk.set(boot.subarray(0, 440))
-  const entry = new DataView(disk.buffer, 446, 16)
-  entry.setUint8(0, 0x80)
-  // Beyond what cylinder, head and sector can say is written as 1023/254/63.
-  for (const at of [447, 451]) disk.set([0xfe, 0xff, 0xff], at)
-  entry.setUint8(4, 0x0e)
-  entry.setUint32(8, PARTITION_START, true)
-  entry.setUint32(12, PARTITION_SECTORS, true)
+  const partition = (n: number, status: number, type: number, start: number, size: number): void => {
+    const entry = new DataView(disk.buffer, 446 + 16 * n, 16)
+    entry.setUint8(0, status)
+    // Beyond what cylinder, head and sector can say is written as 1023/254/63.
+    for (const at of [1, 5]) [0xfe, 0xff, 0xff].forEach((byte, i) => entry.setUint8(at + i, byte))
+    entry.setUint8(4, type)
+    entry.setUint32(8, start, true)
+    entry.setUint32(12, size, true)
+  }
+  partition(0, 0x80, 0x0e, PARTITION_START, sectors)
+  if (extraSectors > 0) partition(1, 0, 0x83, PARTITION_START + sectors, extraSectors)
   disk.set([0x55, 0xaa], 510)
   disk.set(core, SECTOR)
-  disk.set(buildFat16(files, PARTITION_SECTORS, PARTITION_START), PARTITION_START * SECTOR)
+  disk.set(buildFat16(files, sectors, PARTITION_START), PARTITION_START * SECTOR)
   return disk
 }
 
@@ -189,12 +209,35 @@ function main(): number {
   step('GRUB disk grub.img', () => {
     const image = join(GUESTS, 'grub.img')
     rmSync(image, { force: true })
-    writeFileSync(image, makeGrubDisk(kernel))
+    writeFileSync(
+      image,
+      makeGrubDisk({
+        configuration: GRUB_CFG,
+        files: new Map([['/boot/kernel.bin', kernel]]),
+        modules: MENU_MODULES,
+        sectors: PARTITION_SECTORS,
+      }),
+    )
   })
   for (const architecture of ['i386', 'amd64'] as const) {
     step(`Linux for ${architecture}`, () => makeLinux(architecture))
   }
   step('Memtest86+', makeMemtest)
+  step('Linux disk linux-disk.img', () => {
+    const image = join(GUESTS, 'linux-disk.img')
+    rmSync(image, { force: true })
+    writeFileSync(
+      image,
+      makeGrubDisk({
+        configuration: LINUX_MENU,
+        files: linuxMenuFiles(),
+        modules: [...MENU_MODULES, 'linux', 'linux16'],
+        sectors: 65536,
+        extraSectors: 32768,
+      }),
+    )
+  })
+  step('Linux disc linux.iso', makeLinuxDisc)
   for (const architecture of ['i386', 'amd64'] as const) {
     step(`Debian installer for ${architecture}`, () => makeInstaller(architecture))
   }

@@ -30,7 +30,8 @@ export const RUN_USAGE: string = `Usage: virtkit run [options]
   --append STRING               the kernel's command line
   --entry 32|64                 Linux: enter in protected mode (default) or in 64-bit mode
   --module FILE[=STRING]        a Multiboot module; may be repeated
-  --drive FILE[,readonly]       a raw disk image; up to four
+  --drive FILE[,readonly][,if=ide|virtio]
+                                a raw disk image; up to four of IDE, the default, and eight of virtio
   --cdrom FILE                  a disc in a CD-ROM drive, which takes the place of the third disk
   --snapshot                    keep writes to disks in memory only
   --floppy FILE                 a raw floppy image
@@ -42,6 +43,8 @@ export const RUN_USAGE: string = `Usage: virtkit run [options]
                                 on the screen or the serial line
   --until TEXT                  end with status 0 once TEXT is on the screen or the serial line
   --timeout SECONDS             give up after that many seconds of host time
+  --no-acpi                     do not describe the machine by ACPI tables
+  --no-hpet                     leave the high-precision event timers out
   --pace virtual|host           how idle time passes: at once, or as on a clock (default host at a terminal)
   --date ISO                    date of the real-time clock at power-on (default 2000-01-01)
   --seed N                      seed of the machine's random numbers (default 1)
@@ -85,6 +88,8 @@ const OPTIONS = {
   seed: { type: 'string' },
   journal: { type: 'string' },
   replay: { type: 'string' },
+  'no-acpi': { type: 'boolean' },
+  'no-hpet': { type: 'boolean' },
   'no-reboot': { type: 'boolean' },
   stats: { type: 'boolean' },
   help: { type: 'boolean' },
@@ -161,12 +166,12 @@ function wholeNumber(flag: string, text: string | undefined, min: number, max: n
   return value
 }
 
-/** A disk from `FILE[,readonly][,format=raw][,if=ide]`. */
+/** A disk from `FILE[,readonly][,format=raw][,if=ide|virtio]`. */
 function openDisk(flag: string, spec: string, snapshot: boolean, readOnly = false): BlockBackend {
   const [file, ...words] = spec.replace(/^file=/, '').split(',')
   for (const word of words) {
-    if (word === 'if=virtio') usage(`--${flag}: this version's machine has no virtio disks; if=ide was expected`)
-    if (!['readonly', 'readonly=on', 'format=raw', 'if=ide'].includes(word)) {
+    const known = ['readonly', 'readonly=on', 'format=raw', ...(flag === 'drive' ? ['if=ide', 'if=virtio'] : [])]
+    if (!known.includes(word)) {
       usage(`--${flag}: '${word}' is not known; readonly was expected`)
     }
   }
@@ -240,9 +245,21 @@ function parseDate(text: string): number {
   return date
 }
 
+const isVirtio = (spec: string): boolean => spec.split(',').slice(1).includes('if=virtio')
+/** As many as the PCI bus has room for beside other devices. */
+const MOST_VIRTIO_DISKS = 8
+
+function openVirtioDisks(flags: Flags, snapshot: boolean): BlockBackend[] {
+  const specs = (flags.drive ?? []).filter(isVirtio)
+  if (specs.length > MOST_VIRTIO_DISKS) {
+    usage(`--drive: at most ${MOST_VIRTIO_DISKS} with if=virtio were expected, got ${specs.length}`)
+  }
+  return specs.map((spec) => openDisk('drive', spec, snapshot))
+}
+
 /** Disks in their four places; the CD-ROM drive has the third. */
 function openDrives(flags: Flags, snapshot: boolean): (BlockBackend | undefined)[] {
-  const specs = flags.drive ?? []
+  const specs = (flags.drive ?? []).filter((spec) => !isVirtio(spec))
   const most = flags.cdrom === undefined ? 4 : 3
   if (specs.length > most) {
     usage(`--drive: at most ${most === 4 ? 'four' : 'three besides --cdrom'} were expected, got ${specs.length}`)
@@ -270,6 +287,9 @@ function pcOptions(flags: Flags, journal: Journal | undefined): PcOptions {
   const order = journal?.settings.bootOrder
   const boot = flags.boot ?? (typeof order === 'string' ? order : undefined)
   if (boot !== undefined && !/^[acd]{1,3}$/.test(boot)) usage(`--boot: letters a, c, d were expected, got '${boot}'`)
+  const virtioDisks = openVirtioDisks(flags, snapshot)
+  const acpi = flags['no-acpi'] !== true && journal?.settings.acpi !== false
+  const hpet = flags['no-hpet'] !== true && journal?.settings.hpet !== false
   const date = flags.date === undefined ? recorded(journal, 'date') : parseDate(flags.date)
   return {
     memory,
@@ -280,6 +300,9 @@ function pcOptions(flags: Flags, journal: Journal | undefined): PcOptions {
     ...(flags.bios === undefined ? {} : { bios: readFirmware(flags.bios) }),
     ...(flags['vga-bios'] === undefined ? {} : { vgaBios: readVideoBios(flags['vga-bios']) }),
     drives: openDrives(flags, snapshot),
+    ...(virtioDisks.length === 0 ? {} : { virtio: { disks: virtioDisks } }),
+    ...(acpi ? {} : { acpi }),
+    ...(hpet ? {} : { hpet }),
     ...(flags.cdrom === undefined ? {} : { cdrom: openDisk('cdrom', flags.cdrom, false, true) }),
     ...(flags.floppy === undefined ? {} : { floppy: openFloppy(flags.floppy, snapshot) }),
     ...(boot === undefined ? {} : { bootOrder: boot }),

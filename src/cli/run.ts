@@ -78,7 +78,8 @@ async function runToEnd(pc: Pc, flags: Flags, todo: Plan, around: Surroundings):
     input?.close()
     around.progress?.close()
     for (const output of outputs) output.close()
-    for (const disk of [...(todo.options.drives ?? []), todo.options.floppy]) disk?.flush()
+    const { drives = [], floppy, virtio } = todo.options
+    for (const disk of [...drives, ...(virtio?.disks ?? []), floppy]) disk?.flush()
   }
 }
 

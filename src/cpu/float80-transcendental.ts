@@ -24,6 +24,9 @@ import {
 /** Bits of a fixed-point fraction beyond those that a small value needs to be seen at all. */
 const GUARD = 176
 
+/** Below 2^−this, a function that is linear at 0 differs from its tangent by too little to be seen, but for the side it is on. */
+const LINEAR = 90
+
 /** π as the processors know it, × 2^66. */
 const PI66 = 0xc90fdaa22168c234cn
 
@@ -131,15 +134,22 @@ export function exponential(c: Float80Context, a: Float80, r: Float80): void {
     return
   }
   if ((a.sexp & EXPONENT_MAX) >= EXPONENT_BIAS) {
-    // 1 and −1 are exact.
     if ((a.sexp & EXPONENT_MAX) > EXPONENT_BIAS || ((a.hi << 1) | a.lo) !== 0) undefinedResult(c, a, r)
-    else if (sign) r.set(0xbffe, 0x8000_0000, 0)
-    else r.copy(a)
+    else {
+      // Exact, and reported as inexact all the same.
+      c.flags |= X87_PE
+      if (sign) r.set(0xbffe, 0x8000_0000, 0)
+      else r.copy(a)
+    }
     return
   }
   prepare()
   const m = significand(a)
   const power = scale(a)
+  if (power + 63 < -LINEAR) {
+    pack(c, r, sign !== 0, m * ln2, power - CONSTANT_BITS)
+    return
+  }
   const f = GUARD + Math.max(0, -(power + bits(m)))
   const wide = BigInt(f)
   let y = (shift(m, f + power) * constantAt(ln2, f)) >> wide
@@ -253,6 +263,15 @@ export function logarithmPlus1(c: Float80Context, a: Float80, b: Float80, r: Flo
   prepare()
   const m = significand(a)
   const power = scale(a)
+  if (power + 63 < -LINEAR) {
+    pack(c, r, signA !== signB, m * log2e * significand(b), power + scale(b) - CONSTANT_BITS)
+    return
+  }
+  if (signA === 0 && power + 63 > 2 * LINEAR) {
+    // Here 1 more or less is nothing.
+    logarithm(c, a, b, r)
+    return
+  }
   const f = GUARD + 80 + Math.max(0, -(power + bits(m)))
   const wide = BigInt(f)
   const one = 1n << wide
@@ -317,11 +336,22 @@ export function arctangent2(c: Float80Context, x: Float80, y: Float80, r: Float8
   const sizeOver = over.toString(2).length + power
   const sizeUnder = under.toString(2).length
   const distance = Math.abs(sizeOver - sizeUnder)
-  const f = GUARD + distance
   const steep =
     sizeOver > sizeUnder ||
     (sizeOver === sizeUnder &&
       (power >= 0 ? over << BigInt(power) : over) > (power >= 0 ? under : under << BigInt(-power)))
+  if (distance > LINEAR) {
+    const right = pi >> 1n
+    if (steep) pack(c, r, signY !== 0, signX ? right : right - 1n, -CONSTANT_BITS)
+    else if (signX) pack(c, r, signY !== 0, pi - 1n, -CONSTANT_BITS)
+    else {
+      // The tangent, less next to nothing.
+      const ratio = (over << BigInt(GUARD)) / under
+      pack(c, r, signY !== 0, ratio * under === over << BigInt(GUARD) ? ratio - 1n : ratio, power - GUARD)
+    }
+    return
+  }
+  const f = GUARD + distance
   if (steep) {
     const swap = over
     over = under
@@ -334,14 +364,10 @@ export function arctangent2(c: Float80Context, x: Float80, y: Float80, r: Float8
     const half = constantAt(pi, f) >> 1n
     angle = signX ? half + angle : half - angle
   } else if (signX) angle = constantAt(pi, f) - angle
-  else if (f > CONSTANT_BITS) {
-    // So small an angle is its tangent, less next to nothing; a tangent that is exact shows on which side of it the angle lies.
-    if (quotient * under === (f + power >= 0 ? over << BigInt(f + power) : over)) angle -= 1n
-  }
   pack(c, r, signY !== 0, angle, -f)
 }
 
-/** Sine and cosine of the last reduced angle, with `fraction` bits. */
+/** Sine and cosine of the last reduced angle, with `fraction` bits. A cosine of 0 stands for 1: the angle is tiny. */
 let sine = 0n
 let cosine = 0n
 let fraction = 0
@@ -350,6 +376,14 @@ let fraction = 0
 function circular(a: Float80): void {
   const m = significand(a)
   const power = scale(a)
+  if (power + 63 < -LINEAR) {
+    // A sine is smaller than its angle, also where that does not show; the significand is at the scale of the argument.
+    sine = (m << BigInt(GUARD)) - 1n
+    if (a.sexp >> 15) sine = -sine
+    cosine = 0n
+    fraction = GUARD - power
+    return
+  }
   const f0 = Math.max(67, -power)
   const x = m << BigInt(f0 + power)
   const quarter = PI66 << BigInt(f0 - 67)
@@ -428,7 +462,10 @@ export function sineCosine(c: Float80Context, a: Float80, sin: Float80 | undefin
     return 0
   }
   circular(a)
-  if (cos !== undefined) pack(c, cos, cosine < 0n, cosine < 0n ? -cosine : cosine, -fraction)
+  if (cos !== undefined) {
+    if (cosine === 0n) pack(c, cos, false, (1n << 128n) - 1n, -128)
+    else pack(c, cos, cosine < 0n, cosine < 0n ? -cosine : cosine, -fraction)
+  }
   if (sin !== undefined) pack(c, sin, sine < 0n, sine < 0n ? -sine : sine, -fraction)
   return 0
 }
@@ -447,6 +484,11 @@ export function tangent(c: Float80Context, a: Float80, r: Float80): number {
     return 0
   }
   circular(a)
+  if (cosine === 0n) {
+    // The tangent of a tiny angle is a little larger than the angle.
+    pack(c, r, sine < 0n, (sine < 0n ? -sine : sine) + 2n, -fraction)
+    return 0
+  }
   const negative = sine < 0n !== cosine < 0n
   const s = sine < 0n ? -sine : sine
   const k = cosine < 0n ? -cosine : cosine

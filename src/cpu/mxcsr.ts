@@ -18,7 +18,7 @@ export const MXCSR_PE = 0x0020
 /** Denormal operands count as zeros. */
 export const MXCSR_DAZ = 0x0040
 /** Position of the six exception masks, in the order of the flags. */
-export const MXCSR_MASK_SHIFT = 7
+const MXCSR_MASK_SHIFT = 7
 export const MXCSR_OM = 0x0400
 export const MXCSR_UM = 0x0800
 export const MXCSR_PM = 0x1000
@@ -37,7 +37,7 @@ const PRE_COMPUTATION = MXCSR_IE | MXCSR_DE | MXCSR_ZE
 const ALL_FLAGS = 0x3f
 
 /** What the arithmetic routines leave behind. */
-export interface FloatOutcome {
+interface FloatOutcome {
   /** MXCSR flags raised since the operation began. */
   flags: number
   /** A binary64 or 64-bit integer result, as signed halves. */

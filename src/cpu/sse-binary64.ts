@@ -24,7 +24,7 @@ import {
 } from './sse-soft.js'
 
 /** Upper half of the NaN that invalid operations give; its lower half is 0. */
-export const DEFAULT_NAN64: number = 0xfff8_0000 | 0
+const DEFAULT_NAN64: number = 0xfff8_0000 | 0
 
 const QUIET = 0x8_0000
 const SIGN: number = 0x8000_0000 | 0

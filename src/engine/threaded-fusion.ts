@@ -3,7 +3,7 @@
 import { FORMS, WIDTHS } from './threaded-builder.js'
 import { branchName, TARGETS } from './threaded-handlers-control.js'
 import { FOR_WRITE, memoryName, STACKS, stackName } from './threaded-handlers-memory.js'
-import { ALIGNED, simdName, vectorName } from './threaded-handlers-simd.js'
+import { ALIGNED, FROM_MEMORY, loadedOperation, simdName, TEMPORARY, vectorName } from './threaded-handlers-simd.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 
 const FLAT_FORMS = [FORMS.FLAT32_D, FORMS.FLAT32_X, FORMS.FLAT64_D, FORMS.FLAT64_X] as const
@@ -78,17 +78,18 @@ function fuseLoads(r: HandlerRegistry): void {
   }
 }
 
-/** What string functions, hashes and copies do with vectors in memory. */
-const VECTOR_LOADED = ['pcmpeqb', 'pcmpeqd', 'pminub', 'psubb', 'pand', 'por', 'pxor', 'paddd', 'paddq', 'pshufb']
-
 function fuseVectors(r: HandlerRegistry): void {
   const found = [simdName('pcmpeqb'), simdName('pmovmskb')]
   if (!r.has(found[0]!)) return
   r.fuse(found)
   for (const form of FLAT_FORMS) {
     for (const aligned of [0, ALIGNED]) {
-      const load = vectorName('LOAD_V', 0, form | aligned)
-      for (const name of VECTOR_LOADED) r.fuse([load, simdName(name)])
+      const load = vectorName('LOAD_V', 0, form | aligned | TEMPORARY)
+      for (const [name, op] of Object.entries(FROM_MEMORY)) {
+        r.fuse([load, simdName(name)], (g) => loadedOperation(g, form, aligned !== 0, op))
+      }
+      // A register that is loaded, then compared.
+      r.fuse([vectorName('LOAD_V', 0, form | aligned), ...found])
       r.fuse([load, ...found])
     }
   }

@@ -8,7 +8,7 @@
 import { AUX_CF, AUX_PARITY_SHIFT, AUX_PO } from '../cpu/flags.js'
 import { OFF_FSW, OFF_FTAG, OFF_TOP, OFF_XMM } from '../cpu/layout.js'
 import { simdNumber } from '../cpu/simd.js'
-import { UOP, UOP_A, UOP_B, UOP_C, UOP_IMM } from '../cpu/uops.js'
+import { UOP, UOP_A, UOP_B, UOP_C, UOP_IMM, UOP_SIZE } from '../cpu/uops.js'
 import { base, FORM_COUNT, type Form, type HandlerBuilder, WIDTHS } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import {
@@ -33,6 +33,8 @@ import {
 
 /** Added to the form of a LOAD_V or STORE_V whose address must be a multiple of 16. */
 export const ALIGNED = 8
+/** Added to the form of a LOAD_V of 16 bytes to a temporary: the operation of its own instruction follows, and reads it as c. */
+export const TEMPORARY = 16
 
 /** True when this host's WebAssembly has 128-bit vectors. */
 export function hasVectors(): boolean {
@@ -44,9 +46,9 @@ export function hasVectors(): boolean {
   return WebAssembly.validate(Uint8Array.from(probe))
 }
 
-/** Name of the handler of a vector access: width code 0 (16 bytes) to 3; form, with {@link ALIGNED}. */
+/** Name of the handler of a vector access: width code 0 (16 bytes) to 3; form, with {@link ALIGNED} and {@link TEMPORARY}. */
 export function vectorName(kind: 'LOAD_V' | 'STORE_V', w: number, form: number): string {
-  return `${kind}${w === 0 ? 128 : 8 << w}@${form & 7}${form & ALIGNED ? 'a' : ''}`
+  return `${kind}${w === 0 ? 128 : 8 << w}@${form & 7}${form & ALIGNED ? 'a' : ''}${form & TEMPORARY ? 't' : ''}`
 }
 
 /** Name of the handler of an operation. */
@@ -75,10 +77,12 @@ function defineAccesses(registry: HandlerRegistry): void {
     const form = f as Form
     for (const aligned of [false, true]) {
       const variant = form | (aligned ? ALIGNED : 0)
-      registry.define(UOP.LOAD_V, 0, variant, vectorName('LOAD_V', 0, variant), (g) => {
-        const [find, place] = operand16(g, form, aligned, false)
-        return [find, v128.store(g.slot(UOP_A), v128.load(place))]
-      })
+      for (const temporary of [0, TEMPORARY]) {
+        registry.define(UOP.LOAD_V, 0, variant | temporary, vectorName('LOAD_V', 0, variant | temporary), (g) => {
+          const [find, place] = operand16(g, form, aligned, false)
+          return [find, v128.store(g.slot(UOP_A), v128.load(place))]
+        })
+      }
       registry.define(UOP.STORE_V, 0, variant, vectorName('STORE_V', 0, variant), (g) => {
         const [find, place] = operand16(g, form, aligned, true)
         return [find, v128.store(place, v128.load(g.slot(UOP_A)))]
@@ -99,6 +103,29 @@ function defineAccesses(registry: HandlerRegistry): void {
       })
     }
   }
+}
+
+/** What string functions, hashes and parity computations do with vectors in memory, as one step with the load. */
+export const FROM_MEMORY: Readonly<Record<string, Binary>> = {
+  pcmpeqb: i8x16.eq,
+  pcmpeqd: i32x4.eq,
+  pminub: i8x16.minU,
+  psubb: i8x16.sub,
+  pand: v128.and,
+  por: v128.or,
+  pxor: v128.xor,
+  paddd: i32x4.add,
+  paddq: i64x2.add,
+}
+
+/** A {@link TEMPORARY} load and a ← op(b, the temporary), without the way through the temporary: nothing else reads it. */
+export function loadedOperation(g: HandlerBuilder, form: Form, aligned: boolean, op: Binary): Code {
+  const start = g.at
+  const [find, place] = operand16(g, form, aligned, false)
+  g.at = start + UOP_SIZE
+  const compute = v128.store(g.slot(UOP_A), op(v128.load(g.slot(UOP_B)), v128.load(place)))
+  g.at = start
+  return [find, compute]
 }
 
 // --- the shapes of operations -------------------------------------------------------------------------------------

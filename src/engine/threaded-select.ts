@@ -3,7 +3,7 @@
  * flags that nobody can see are not computed; branches get empty links.
  */
 
-import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS, SLOT_ZERO } from '../cpu/layout.js'
+import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS, SLOT_VTEMP, SLOT_ZERO } from '../cpu/layout.js'
 import {
   EXT_ADDR_MASK,
   EXT_ADDR_SHIFT,
@@ -31,7 +31,7 @@ import { FORMS, LINK_NEVER, LINK_UNKNOWN } from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN, loopVariant, TARGETS, type Target } from './threaded-handlers-control.js'
 import { NO_FLAGS, WITH_FLAGS } from './threaded-handlers-integer.js'
 import { FOR_WRITE, STACKS } from './threaded-handlers-memory.js'
-import { ALIGNED } from './threaded-handlers-simd.js'
+import { ALIGNED, TEMPORARY } from './threaded-handlers-simd.js'
 import { stringVariant } from './threaded-handlers-string.js'
 import { helperVariant } from './threaded-handlers-system.js'
 import { x87Handler, x87MemoryName, x87Name } from './threaded-handlers-x87.js'
@@ -236,7 +236,9 @@ export class HandlerSelector {
       case UOP.STORE_V: {
         const form = this.form(record, ext, code64)
         if (form < 0) return HANDLER_BAIL
-        return registry.find(kind, width, form | (ext & EXT_ALIGNED ? ALIGNED : 0))
+        const aligned = ext & EXT_ALIGNED ? ALIGNED : 0
+        const temporary = kind === UOP.LOAD_V && width === 0 && this.u16[(record + UOP_A) >> 1]! >= SLOT_VTEMP
+        return registry.find(kind, width, form | aligned | (temporary ? TEMPORARY : 0))
       }
       case UOP.SIMD:
         return registry.findSimd(ext, this.i32[(record + UOP_IMM) >> 2]!)

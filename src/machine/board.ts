@@ -19,6 +19,7 @@ import {
   CmosRtc,
   DebugConsole,
   FloppyController,
+  FW_CFG_IRQ0_OVERRIDE,
   FW_CFG_MAX_CPUS,
   FW_CFG_NB_CPUS,
   FW_CFG_NOGRAPHIC,
@@ -42,6 +43,7 @@ import {
   PostCodePort,
   Ps2Controller,
   ResetControl,
+  type SeededEntropy,
   type SmramControl,
   SystemControlA,
   SystemControlB,
@@ -49,7 +51,7 @@ import {
   Vga,
   VgaFunction,
 } from '../devices/index.js'
-import { PicPair } from '../interrupts/index.js'
+import { MSI_BASE, MSI_SIZE, PicPair } from '../interrupts/index.js'
 import { DmaPair, PortBus } from '../io/index.js'
 import { type AddressSpace, type Overlay, PAGE_SIZE } from '../memory/index.js'
 import type { AcpiConfig } from './acpi/config.js'
@@ -57,7 +59,9 @@ import { addAcpiFiles, placeAcpiTables } from './acpi/deliver.js'
 import { Apics, type ProcessorPins } from './apics.js'
 import { IrqWiring, TIMER_GSI } from './irq-wiring.js'
 import type { MemoryMapEntry } from './multiboot.js'
+import { assignPciResources } from './pci-setup.js'
 import { SERIAL_QUEUE_SIZE } from './serial-port.js'
+import { makeVirtio, type VirtioParts, type VirtioSlots } from './virtio-slots.js'
 import type { VirtualClock } from './virtual-clock.js'
 
 /** RAM below 4 GiB ends here at the latest: the rest of the first 4 GiB belongs to devices. */
@@ -109,6 +113,10 @@ export interface BoardOptions {
   readonly hpet?: boolean
   /** Describe the machine by ACPI tables. Default true. */
   readonly acpi?: boolean
+  readonly virtio?: VirtioParts
+  readonly entropy: SeededEntropy
+  /** A frame arrived for network adapter `n`. */
+  readonly onFrame: (n: number, frame: Uint8Array) => void
   /** Give the display a font at power-on, for guests that run without a video BIOS. */
   readonly font: boolean
 }
@@ -155,9 +163,11 @@ export class Board {
   /** Absent with `hpet: false`, or where there is no I/O APIC. */
   readonly hpet: Hpet | undefined
   readonly postCode: PostCodePort
+  readonly virtio: VirtioSlots
   /** RAM and reserved ranges, as firmware would report them. */
   readonly memoryMap: readonly MemoryMapEntry[]
   private readonly piix3: Piix3Isa
+  private readonly ide: IdeFunction
   private readonly tables: AcpiConfig | undefined
   private readonly systemA: SystemControlA
   private readonly systemB: SystemControlB
@@ -321,9 +331,10 @@ export class Board {
       ...this.steering(options.bios),
     })
     this.pci = new PciBus({ router: this.piix3.router, resetControl: this.resetControl })
+    this.ide = new IdeFunction({ controller: this.ata, memory: space, ports: place })
     this.plug(0, 0, host)
     this.plug(1, 0, this.piix3)
-    this.plug(1, 1, new IdeFunction({ controller: this.ata, memory: space, ports: place }))
+    this.plug(1, 1, this.ide)
     this.pm = new Piix4Pm({
       clock: ownClock(),
       ports: place,
@@ -333,6 +344,20 @@ export class Board {
     })
     this.plug(1, 3, this.pm)
     this.plug(2, 0, this.displayFunction(options.vgaBios))
+
+    this.virtio = makeVirtio(options.virtio ?? {}, {
+      space,
+      clock: ownClock,
+      entropy: options.entropy,
+      messages: apics && {
+        writeMessage: (address, data) => {
+          if (address >= MSI_BASE && address < MSI_BASE + MSI_SIZE) apics.msi.send(address, data)
+          else space.write32(address, data)
+        },
+      },
+      onFrame: options.onFrame,
+    })
+    for (const [n, pciFunction] of this.virtio.functions.entries()) this.plug(3 + n, 0, pciFunction)
 
     const ports = this.ports
     ports.register(0x000, 16, this.dma.primaryPorts)
@@ -387,6 +412,8 @@ export class Board {
     fw.addU16(FW_CFG_NOGRAPHIC, 0)
     fw.addU16(FW_CFG_NB_CPUS, options.processors.length)
     fw.addU16(FW_CFG_MAX_CPUS, options.processors.length)
+    fw.addU32(FW_CFG_IRQ0_OVERRIDE, 1)
+    this.rtc.setCmos(0x5f, options.processors.length - 1)
     const above = memory - low
     fw.addE820([
       { address: 0, length: low, type: 1 },
@@ -513,6 +540,15 @@ export class Board {
     this.apics?.initialise()
     this.dma.initialise()
     this.piix3.initialise()
+    assignPciResources(
+      this.pci,
+      this.memoryMap.reduce(
+        (end, { base, size }) => (base + size <= LOW_RAM_LIMIT ? Math.max(end, base + size) : end),
+        0,
+      ),
+    )
+    // Interrupts that PCI devices share are level-triggered.
+    this.pic.elcr.writePort(1, 1, 0x0e)
     this.pm.initialise()
   }
 
@@ -545,6 +581,8 @@ export class Board {
       ['fwCfg', this.fwCfg],
       ['pci', this.pci],
       ...this.functions.map((pciFunction, n) => [`function${n}`, pciFunction] as const),
+      ['busMasters', this.ide.busMasters],
+      ['pm', this.pm.registers],
       ['ioApic', this.apics?.io],
       ...(this.apics?.local.map((apic, n) => [`localApic${n}`, apic] as const) ?? []),
       ['pic', this.pic],

@@ -131,17 +131,29 @@ export class HostInputs {
       const now = targets.now()
       if (now < due.time && at <= due.instructions) return
       if (at !== due.instructions || now !== due.time) {
-        this.script = []
-        throw new VirtkitError(
-          'bad-state',
-          `journal: this run is not the recorded one: input ${this.next + 1} came at instruction ${due.instructions}, ` +
-            `${due.time} ns, which the machine passed at instruction ${at}, ${now} ns`,
-        )
+        this.diverged(`which this machine passed at instruction ${at}, ${now} ns`)
       }
       this.next++
       this.take(due.input)
       targets.settle()
     }
+  }
+
+  /** The machine sleeps for ever, although recorded inputs are left. */
+  unreachable(): never {
+    this.diverged(`but this machine sleeps for ever after instruction ${this.targets.instructions()}`)
+  }
+
+  private diverged(how: string): never {
+    const due = this.script[this.next]!
+    const message = `input ${this.next + 1} came at instruction ${due.instructions}, ${due.time} ns, ${how}`
+    this.script = []
+    throw new VirtkitError('bad-state', `journal: this run is not the recorded one: ${message}`)
+  }
+
+  /** Brings the machine to the state in which it would take an input: the alarms that are due have run. */
+  settle(): void {
+    this.targets.settle()
   }
 
   private take(input: HostInput): number {

@@ -101,6 +101,7 @@ export class JournalRecorder {
     if (this.finished) return
     this.finished = true
     this.pc.inputs.onInput = undefined
+    this.pc.inputs.settle()
     this.write(JSON.stringify({ end: [this.pc.instructions, this.pc.clock.now()], reason: result.reason }))
   }
 

@@ -2,7 +2,7 @@
  * A whole PC: one linear memory, a CPU, a board and a virtual clock, and the loop that runs them.
  */
 
-import { type BlockBackend, type EventSink, StateReader, VirtkitError } from '../contracts/index.js'
+import { type BlockBackend, type EventSink, type Plain, StateReader, VirtkitError } from '../contracts/index.js'
 import {
   CPU_MEMORY_SIZE,
   Cpu,
@@ -14,6 +14,7 @@ import {
   MODELS,
   type ModelName,
 } from '../cpu/index.js'
+import { SeededEntropy } from '../devices/index.js'
 import { referenceExecutor, threadedEngine } from '../engine/index.js'
 import type { LocalApic } from '../interrupts/index.js'
 import { AddressSpace, type AddressSpaceState } from '../memory/index.js'
@@ -27,9 +28,9 @@ import type { MachineSettings } from './journal.js'
 import { LINUX_BOOT_CS, LINUX_BOOT_DS, type LinuxEntry, loadLinux } from './linux.js'
 import { loadMultiboot, type MultibootModule } from './multiboot.js'
 import { DEFAULT_TURN, Processors, type ProcessorsState } from './processors.js'
-import { SeededRandom, type SeededRandomState } from './random.js'
 import { Screen } from './screen.js'
 import { SERIAL_QUEUE_SIZE, SerialPort } from './serial-port.js'
+import type { VirtioParts } from './virtio-slots.js'
 import { VirtualClock, type VirtualClockState } from './virtual-clock.js'
 
 /** Sleeps shorter than this are not worth a timer of the host. */
@@ -83,6 +84,8 @@ export interface PcOptions {
   readonly hpet?: boolean
   /** Describe the machine by ACPI tables. Default true. */
   readonly acpi?: boolean
+  /** Virtio devices. Default none. */
+  readonly virtio?: VirtioParts
   /** Seed of the random numbers that the processor and devices hand out. Default 1. */
   readonly seed?: number
   /** Virtual nanoseconds per instruction. Default 10. */
@@ -172,7 +175,7 @@ export interface PcState {
   readonly processors: ProcessorsState
   readonly cpus: readonly CpuSavedState[]
   readonly board: BoardState
-  readonly random: SeededRandomState
+  readonly random: Plain
   readonly resets: number
   readonly resetRequested: boolean
   readonly space: AddressSpaceState
@@ -197,7 +200,7 @@ export class Pc {
   /** What decides how a run goes besides images and inputs. */
   readonly settings: MachineSettings
   /** Where RDRAND, RDSEED and entropy devices take their bits from. */
-  readonly random: SeededRandom
+  readonly random: SeededEntropy
   /** What firmware wrote to port 0x402. */
   readonly firmwareLog: SerialPort
   /** What the guest wrote to port 0xE9. */
@@ -254,7 +257,7 @@ export class Pc {
     const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
     this.space = new AddressSpace({ buffer, reserved })
     this.serial = new SerialPort((bytes) => this.inputs.submit({ kind: 'serial', bytes }))
-    this.random = new SeededRandom(options.seed ?? 1)
+    this.random = new SeededEntropy(options.seed ?? 1)
     this.firmwareLog = new SerialPort()
     this.debugPort = new SerialPort()
     this.engineName = engine
@@ -288,7 +291,21 @@ export class Pc {
           this.processors?.requestStop()
         },
       },
-      ...pick(options, ['acpi', 'events', 'hpet', 'bios', 'vgaBios', 'drives', 'floppy', 'cdrom', 'bootOrder', 'date']),
+      entropy: this.random,
+      onFrame: (port, frame) => this.inputs.submit({ kind: 'network', port, frame }),
+      ...pick(options, [
+        'virtio',
+        'acpi',
+        'events',
+        'hpet',
+        'bios',
+        'vgaBios',
+        'drives',
+        'floppy',
+        'cdrom',
+        'bootOrder',
+        'date',
+      ]),
     })
     this.screen = new Screen(this.board.vga)
     this.inputs = new HostInputs({
@@ -308,6 +325,9 @@ export class Pc {
       turn,
       date: options.date ?? null,
       seed: options.seed ?? 1,
+      acpi: options.acpi ?? true,
+      hpet: options.hpet ?? true,
+      virtio: virtioSetting(options.virtio),
       bootOrder: options.bootOrder ?? null,
       nsPerInstruction: this.clock.nsPerInstruction,
       onTripleFault: this.onTripleFault,
@@ -493,6 +513,9 @@ export class Pc {
       case 'mouse-wheel':
         ps2.wheel(input.detents)
         return 0
+      case 'network':
+        this.board.virtio.receive(input.port, input.frame)
+        return input.frame.length
       case 'power-button':
         this.board.pm.pressPowerButton()
         return 0
@@ -502,8 +525,6 @@ export class Pc {
       case 'stop':
         this.end({ reason: 'aborted' })
         return 0
-      default:
-        throw new VirtkitError('unsupported', `this machine has nothing that takes the input '${input.kind}'`)
     }
   }
 
@@ -667,7 +688,11 @@ export class Pc {
       const cpu = processors.next()
       if (cpu === undefined) {
         const next = Math.min(clock.nextDeadline, inputs.timeHere)
-        if (!processors.wakable && inputs.timeHere === Number.POSITIVE_INFINITY) return { reason: 'halted' }
+        const asleepForEver = next === Number.POSITIVE_INFINITY || !processors.wakable
+        if (asleepForEver && inputs.timeHere === Number.POSITIVE_INFINITY) {
+          if (inputs.replaying) inputs.unreachable()
+          if (!processors.wakable) return { reason: 'halted' }
+        }
         if (this.hostClock !== undefined && !inputs.replaying && next - clock.now() >= SHORTEST_SLEEP_NS) {
           this.sleepUntil = next
           return { reason: 'budget' }
@@ -769,6 +794,12 @@ export class Pc {
 
 function align(bytes: number): number {
   return Math.ceil(bytes / 65536) * 65536
+}
+
+/** The virtio devices of a machine, in one word. */
+function virtioSetting(virtio: VirtioParts = {}): string {
+  const { disks = [], networks = [], entropy = false, console } = virtio
+  return `disks ${disks.length}, networks ${networks.length}, entropy ${entropy}, console ${console !== undefined}`
 }
 
 function modelOf(name: ModelName): CpuModel {

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { decode } from 'fast-png'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { command } from '../../src/cli/command.js'
-import { parseSize } from '../../src/cli/run.js'
+import { parseSize } from '../../src/cli/run-options.js'
 import { parseTyping } from '../../src/cli/typing.js'
 import { MODEL_NAMES } from '../../src/cpu/index.js'
 import { elf, kernel, temporaryFolder } from './guest.js'
@@ -174,6 +174,7 @@ describe('virtkit run: bad input', () => {
   bootSector.set([0x55, 0xaa], 510)
   const linux = new Uint8Array(4096)
   linux.set(new TextEncoder().encode('HdrS'), 0x202)
+  linux.set([0x55, 0xaa], 0x1fe)
   const header = kernel('nop').subarray(0, 32)
   const withHeader = (image: Uint8Array): Uint8Array => {
     // A multiboot header without address fields, behind the ELF file.
@@ -248,13 +249,28 @@ describe('virtkit run: bad input', () => {
       ['--kernel', hello, '--type', '{x}'],
     ],
     ['firmware and a kernel', 2, /either --kernel or --bios was expected/, ['--kernel', hello, '--bios', zeros]],
+    ['a command line without a kernel', 2, /--append goes with --kernel/, ['--bios', zeros, '--append', 'x']],
+    ['a CD that is not there', 4, /nowhere: no such file/, ['--bios', zeros, '--cdrom', path('nowhere')]],
     [
-      'a command line without a kernel',
+      'four disks and a CD',
       2,
-      /--append and --module go with --kernel/,
-      ['--bios', zeros, '--append', 'x'],
+      /at most three besides --cdrom were expected, got 4/,
+      ['--bios', zeros, '--cdrom', zeros, ...['--drive', zeros, '--drive', zeros, '--drive', zeros, '--drive', zeros]],
     ],
-    ['a CD', 2, /--cdrom are for Linux and CDs/, ['--bios', zeros, '--cdrom', zeros]],
+    ['a RAM disk without a kernel', 2, /--initrd goes with --kernel/, ['--bios', zeros, '--initrd', zeros]],
+    ['a RAM disk for Multiboot', 2, /--initrd is for Linux/, ['--kernel', hello, '--initrd', zeros]],
+    ['an entry of Multiboot', 2, /--entry is for Linux/, ['--kernel', hello, '--entry', '64']],
+    ['no processors', 2, /--smp: a number from 1 to 32 was expected, got '0'/, ['--kernel', hello, '--smp', '0']],
+    ['a pace that is none', 2, /--pace: one of virtual, host/, ['--kernel', hello, '--pace', 'fast']],
+    ['a seed that is none', 2, /--seed: a number/, ['--kernel', hello, '--seed', '-1']],
+    ['a journal that is none', 2, /journal, line 1/, ['--kernel', hello, '--replay', zeros]],
+    [
+      'a journal that cannot be written',
+      4,
+      /journal '.*folder' cannot be written: it is a folder/,
+      ['--kernel', hello, '--journal', path('folder')],
+    ],
+    ['recording a replay', 2, /either --journal or --replay/, ['--kernel', hello, '--journal', 'a', '--replay', 'b']],
     [
       'a drive option that is none',
       2,
@@ -274,7 +290,7 @@ describe('virtkit run: bad input', () => {
     [
       'zeros as a kernel',
       4,
-      /kernel '.*zeros.img': a Multiboot 1 header in the first 8 KiB was expected/,
+      /kernel '.*zeros.img': a Linux kernel \(bzImage\), or a Multiboot 1 header in the first 8 KiB, was expected/,
       ['--kernel', zeros],
     ],
     [
@@ -286,7 +302,7 @@ describe('virtkit run: bad input', () => {
     [
       'Linux as a kernel',
       4,
-      /this is a Linux kernel, which cannot be started yet/,
+      /Linux kernel: boot protocol 0.00 is older than 2.02/,
       ['--kernel', write('linux.bin', linux)],
     ],
     [

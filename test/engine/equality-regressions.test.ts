@@ -51,6 +51,13 @@ describe.each(['reference', 'threaded'] as const)('%s', (engine) => {
     expect(board.cpu.stats.exceptions[13]).toBe(1)
   })
 
+  // Intel SDM Vol. 2, "FCOM/FCOMP/FCOMPP": ST(0) is compared with ST(1). The decoder leaves operands of the instruction before where there are none.
+  it('takes no operand of another instruction for one of FCOMPP', () => {
+    const board = flat32(engine, 'fninit\nfld1\nfldz\nmov eax, ecx\nfcompp\nfnstsw ax', 0x20000)
+    board.run(6)
+    expect(board.cpu.s.reg32(0) & 0x4500).toBe(0x0100)
+  })
+
   // A halted processor that a single-step trap wakes is not asleep, wherever the budget ends.
   it('does not report a halt that something pending ends', () => {
     const board = flat32(engine, 'nop\nhlt\nnop', 0x20000)

@@ -1,23 +1,13 @@
 /** The rows of the instruction table that a model has, and its decoder. */
 
-import { type CpuModel, type Feature, MODELS } from '../../src/cpu/index.js'
+import { type CpuModel, MODELS } from '../../src/cpu/index.js'
+import { isX87Feature } from '../../src/cpu/lift-x87.js'
 import { createDecoder, type Decode } from '../../src/isa/decoder.js'
 import { CPU_LEVELS, decoderOptionsFor, hasRow } from '../../src/isa/decoder-models.js'
 import { ROWS, type Row } from '../../src/isa/table.js'
 
-// biome-ignore format: a dense list reads better
-const UNITS: readonly string[] = [
-  'fpu', 'fpu287', 'fpu387', 'fcmov', 'mmx', 'fxsr', 'sse', 'sse2', 'sse3', 'ssse3', 'sse4.1', 'sse4.2', 'aes', 'pclmulqdq', 'pclmul',
-]
-/** CR4.OSFXSR and CR4.OSXMMEXCPT. */
-const CR4_SSE = 0x600
-
-/** What programs run on unless they name a model: x86-64-v2, and the extensions beyond it that the instruction table has. */
-export const DEFAULT_MODEL: CpuModel = {
-  ...MODELS['x86-64-v2'],
-  features: new Set([...MODELS['x86-64-v2'].features, ...UNITS] as Feature[]),
-  cr4Mask: MODELS['x86-64-v2'].cr4Mask | CR4_SSE,
-}
+/** What programs run on unless they name a model. */
+export const DEFAULT_MODEL: CpuModel = MODELS['x86-64-v2']
 
 const decoders = new Map<CpuModel, Decode>()
 const rowLists = new Map<CpuModel, readonly Row[]>()
@@ -26,10 +16,15 @@ function levelOf(model: CpuModel): (typeof CPU_LEVELS)[number] {
   return [...CPU_LEVELS].reverse().find((name) => (model.features as ReadonlySet<string>).has(name)) ?? '8086'
 }
 
+/** What the front end decodes: x87 instructions on every model, whether or not they mean something there. */
+function featuresOf(model: CpuModel): ReadonlySet<string> {
+  return new Set<string>([...model.features, ...ROWS.map((row) => row.feature).filter(isX87Feature)])
+}
+
 export function decoderFor(model: CpuModel): Decode {
   let decode = decoders.get(model)
   if (!decode) {
-    decode = createDecoder(decoderOptionsFor(levelOf(model), model.features))
+    decode = createDecoder(decoderOptionsFor(levelOf(model), featuresOf(model)))
     decoders.set(model, decode)
   }
   return decode
@@ -39,7 +34,8 @@ export function decoderFor(model: CpuModel): Decode {
 export function rowsOf(model: CpuModel): readonly Row[] {
   let rows = rowLists.get(model)
   if (!rows) {
-    rows = ROWS.filter((row) => row.index > 0 && hasRow(row, levelOf(model), model.features))
+    const features = featuresOf(model)
+    rows = ROWS.filter((row) => row.index > 0 && hasRow(row, levelOf(model), features))
     rowLists.set(model, rows)
   }
   return rows

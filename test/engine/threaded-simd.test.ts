@@ -194,6 +194,21 @@ describe.each([true, false])('memory, vectors %s', (vectors) => {
     expect(h.s.getBig(0)).toBe(0xfffdn)
   })
 
+  it('a register that is loaded and then used by the next instruction', () => {
+    const h = fresh()
+    for (const at of [0x5000, 0x5008]) h.view.setBigUint64(RAM + at, low, true)
+    h.s.setBig(OFF_XMM + 16, low ^ 0xff_0000n)
+    h.s.setBig(OFF_XMM + 24, low)
+    h.program(0x1000, [
+      { kind: UOP.LOAD_V, a: OFF_XMM, b: gprSlot(3), c: SLOT_ZERO, imm: 0x5000, ext: FLAT_64 | EXT_ALIGNED, index: 0 },
+      { kind: UOP.SIMD, a: OFF_XMM, b: OFF_XMM, c: OFF_XMM + 16, ext: simdNumber('pcmpeqb'), index: 1 },
+      { kind: UOP.SIMD, a: gprSlot(0), b: gprSlot(0), c: OFF_XMM, ext: simdNumber('pmovmskb'), index: 2 },
+      { kind: UOP.END, imm: 12, index: 3 },
+    ])
+    h.run(0x1000, 3)
+    if (vectors) expect(h.s.getBig(0)).toBe(0xfffbn)
+  })
+
   it('MMX state changes need no vectors', () => {
     const h = fresh()
     const { s } = h

@@ -8,9 +8,9 @@ export const FP_EXCLUDED: Readonly<Record<string, string>> = {}
 /** Whose memory operand follows the operand size. */
 const ENVIRONMENTS = new Set(['fldenv', 'fnstenv', 'frstor', 'fnsave'])
 /** Whose memory operand follows REX.W. */
-const IMAGES = new Set(['fxsave', 'fxrstor', 'xsave', 'xrstor'])
+const IMAGES = new Set(['fxsave', 'fxrstor', 'xsave', 'xsaveopt', 'xrstor'])
 /** Rows of the integer table that belong here. */
-const OTHERS = new Set(['wait', 'movnti'])
+const OTHERS = new Set(['wait', 'movnti', 'xsave', 'xsaveopt', 'xrstor'])
 
 /** Every row of the suite. */
 export const FP_ROWS: readonly Row[] = [

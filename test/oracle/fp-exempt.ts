@@ -70,7 +70,7 @@ export function memoryExempt(
   const { mnemonic } = form.row
   if (want.vector !== NO_VECTOR || c.operandOffset < 0) return
   const ranges: (readonly [from: number, to: number])[] = []
-  if (mnemonic === 'fxsave' || mnemonic === 'xsave') ranges.push([6, 24], [28, 32])
+  if (/^(fxsave|xsave|xsaveopt)$/.test(mnemonic)) ranges.push([6, 24], [28, 32])
   else if (mnemonic === 'fnsave' || mnemonic === 'fnstenv') {
     if (form.opSize === 2) ranges.push([6, 14])
     else ranges.push([12, 28])

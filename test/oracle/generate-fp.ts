@@ -111,8 +111,9 @@ export class FpGenerator extends Generator {
       }
       this.pinned.add(RAX).add(RDX)
     }
-    if (mnemonic === 'xsave' || mnemonic === 'xrstor') {
-      c.reg[RAX] = BigInt(r.below(4)) | (r.chance(20) ? 4n : 0n)
+    if (/^x(save|saveopt|rstor)$/.test(mnemonic)) {
+      // Components that every processor has; bits 3 and 4 are in no XCR0 here.
+      c.reg[RAX] = BigInt(r.below(4)) | (r.chance(20) ? 8n : 0n)
       c.reg[RDX] = 0n
       this.pinned.add(RAX).add(RDX)
     }
@@ -213,6 +214,7 @@ export class FpGenerator extends Generator {
       case 'fxrstor':
         return 512
       case 'xsave':
+      case 'xsaveopt':
       case 'xrstor':
         return 576
       default:
@@ -275,7 +277,7 @@ export class FpGenerator extends Generator {
     const at = (offset: number): Target => ({ ...target, offset: target.offset + offset })
     if (this.form.row.mnemonic === 'xrstor') {
       const header = new Uint8Array(32)
-      header[0] = r.chance(90) ? r.below(4) : r.below(256)
+      header[0] = r.below(4) | (r.chance(10) ? r.pick([8, 16, 24]) : 0)
       if (r.chance(5)) header[8 + r.below(16)] = r.below(4)
       this.poke(at(512), header)
       this.poke(at(544), new Uint8Array(32))

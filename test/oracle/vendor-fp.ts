@@ -10,7 +10,7 @@ const OUTCOME: Exempt = { outcome: true }
 const ADDRESS: Exempt = { address: true }
 
 /** Bytes that are read or written piece by piece, in an order that is not architected. */
-const PIECEWISE = /^(fnstenv|fnsave|fldenv|frstor|fxsave|fxrstor|xsave|xrstor|maskmovq|maskmovdqu)$/
+const PIECEWISE = /^(fnstenv|fnsave|fldenv|frstor|fxsave|fxrstor|xsave|xsaveopt|xrstor|maskmovq|maskmovdqu)$/
 
 export function vendorDifferenceFp(form: Form, c: OracleCase, want: OracleResult, vector: number): Exempt {
   const { mnemonic } = form.row

@@ -38,7 +38,7 @@ export class VirtioMemory {
     return address + 4 > BEYOND ? 0xffffffff : this.#bus.read32(address)
   }
 
-  /** Reads a 64-bit address; see {@link virtioAddress}. */
+  /** Reads a 64-bit address; see `virtioAddress`. */
   readAddress(address: number): number {
     return virtioAddress(this.read32(address), this.read32(address + 4))
   }

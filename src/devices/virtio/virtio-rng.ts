@@ -40,7 +40,7 @@ export class SeededEntropy implements EntropySource {
 
   fill(target: Uint8Array): void {
     for (let i = 0; i < target.length; i += 4) {
-      const value = this.#next()
+      const value = this.next()
       for (let j = 0; j < 4 && i + j < target.length; j++) target[i + j] = value >>> (8 * j)
     }
   }
@@ -56,7 +56,8 @@ export class SeededEntropy implements EntropySource {
     this.#state.set(words)
   }
 
-  #next(): number {
+  /** The next 32 bits, unsigned. */
+  next(): number {
     const s = this.#state
     const result = Math.imul(rotate(Math.imul(s[1]!, 5), 7), 9) >>> 0
     const t = s[1]! << 9

@@ -13,7 +13,7 @@ export const SINGLE: Format = { bits: 32, fraction: 23, bias: 127 }
 export const DOUBLE: Format = { bits: 64, fraction: 52, bias: 1023 }
 
 /** numerator / denominator, the latter positive; `negativeZero` gives zero a sign. */
-export interface Rational {
+interface Rational {
   readonly n: bigint
   readonly d: bigint
 }
@@ -26,40 +26,40 @@ export interface Answer {
 export const IE = 1
 export const DE = 2
 export const ZE = 4
-export const OE = 8
-export const UE = 16
-export const PE = 32
+const OE = 8
+const UE = 16
+const PE = 32
 
 const mask = (bits: number): bigint => (1n << BigInt(bits)) - 1n
 
-export function signOf(f: Format, x: bigint): boolean {
+function signOf(f: Format, x: bigint): boolean {
   return x >> BigInt(f.bits - 1) === 1n
 }
-export function exponentOf(f: Format, x: bigint): number {
+function exponentOf(f: Format, x: bigint): number {
   return Number((x >> BigInt(f.fraction)) & mask(f.bits - 1 - f.fraction))
 }
-export function fractionOf(f: Format, x: bigint): bigint {
+function fractionOf(f: Format, x: bigint): bigint {
   return x & mask(f.fraction)
 }
 const top = (f: Format): number => 2 * f.bias + 1
-export const isNan = (f: Format, x: bigint): boolean => exponentOf(f, x) === top(f) && fractionOf(f, x) !== 0n
-export const isInfinite = (f: Format, x: bigint): boolean => exponentOf(f, x) === top(f) && fractionOf(f, x) === 0n
-export const isZero = (f: Format, x: bigint): boolean => exponentOf(f, x) === 0 && fractionOf(f, x) === 0n
-export const isDenormal = (f: Format, x: bigint): boolean => exponentOf(f, x) === 0 && fractionOf(f, x) !== 0n
+const isNan = (f: Format, x: bigint): boolean => exponentOf(f, x) === top(f) && fractionOf(f, x) !== 0n
+const isInfinite = (f: Format, x: bigint): boolean => exponentOf(f, x) === top(f) && fractionOf(f, x) === 0n
+const isZero = (f: Format, x: bigint): boolean => exponentOf(f, x) === 0 && fractionOf(f, x) === 0n
+const isDenormal = (f: Format, x: bigint): boolean => exponentOf(f, x) === 0 && fractionOf(f, x) !== 0n
 const quietBit = (f: Format): bigint => 1n << BigInt(f.fraction - 1)
-export const isSignalling = (f: Format, x: bigint): boolean => isNan(f, x) && (x & quietBit(f)) === 0n
+const isSignalling = (f: Format, x: bigint): boolean => isNan(f, x) && (x & quietBit(f)) === 0n
 
 const signed = (f: Format, negative: boolean, size: bigint): bigint => (negative ? 1n << BigInt(f.bits - 1) : 0n) | size
-export const infinity = (f: Format, negative: boolean): bigint =>
+const infinity = (f: Format, negative: boolean): bigint =>
   signed(f, negative, BigInt(top(f)) << BigInt(f.fraction))
-export const zero = (f: Format, negative: boolean): bigint => signed(f, negative, 0n)
-export const defaultNaN = (f: Format): bigint => infinity(f, true) | quietBit(f)
-export const quieted = (f: Format, x: bigint): bigint => x | quietBit(f)
+const zero = (f: Format, negative: boolean): bigint => signed(f, negative, 0n)
+const defaultNaN = (f: Format): bigint => infinity(f, true) | quietBit(f)
+const quieted = (f: Format, x: bigint): bigint => x | quietBit(f)
 
 const power = (e: number): Rational => (e >= 0 ? { n: 1n << BigInt(e), d: 1n } : { n: 1n, d: 1n << BigInt(-e) })
 
 /** Value of a finite number. */
-export function numberOf(f: Format, x: bigint): Rational {
+function numberOf(f: Format, x: bigint): Rational {
   const e = exponentOf(f, x)
   const size = e === 0 ? fractionOf(f, x) : fractionOf(f, x) | (1n << BigInt(f.fraction))
   const scale = power(Math.max(e, 1) - f.bias - f.fraction)
