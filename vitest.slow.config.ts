@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/slow/**/*.test.ts'],
+    globalSetup: ['test/slow/linux-setup.ts'],
     testTimeout: 900_000,
     hookTimeout: 900_000,
     maxWorkers: 2,

@@ -5,6 +5,7 @@
  *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
  *     .guests/kernel.bin                                    that kernel alone
  *     .guests/linux-686, linux-amd64, initrd-…              Debian's kernels and BusyBox: see linux-guests.ts
+ *     .guests/dmesg-qemu-….txt                              their logs in QEMU's pc machine: see dmesg-reference.ts
  *     .guests/linux-disk.img, linux.iso                     disks that boot them through GRUB: see linux-media.ts
  *
  * Installed files are used where they are (not with `--download`); otherwise the packages are downloaded with `apt-get download` and unpacked with
@@ -15,6 +16,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync,
 import { join } from 'node:path'
 import { buildKernel } from '../src/machine/guest/kernel.js'
 import { GUESTS, Missing } from './debian.js'
+import { makeDmesg } from './dmesg-reference.js'
 import { buildFat16 } from './fat16.js'
 import { makeInstaller, makeLinux, makeMemtest } from './linux-guests.js'
 import { LINUX_MENU, linuxMenuFiles, makeLinuxDisc } from './linux-media.js'
@@ -149,10 +151,7 @@ function makeGrubDisk({ configuration, files: own, modules, sectors, extraSector
   const boot = readFileSync(join(directory, 'boot.img'))
   const core = makeCore(directory)
   if (core.length > (PARTITION_START - 1) * SECTOR) throw new Error('core.img does not fit before the partition')
-  const files = new Map<string, Uint8Array>([
-    ['/boot/grub/grub.cfg', new TextEncoder().encode(configuration)],
-    ...own,
-  ])
+  const files = new Map<string, Uint8Array>([['/boot/grub/grub.cfg', new TextEncoder().encode(configuration)], ...own])
   for (const list of [
     'moddep.lst',
     'command.lst',
@@ -175,7 +174,7 @@ function makeGrubDisk({ configuration, files: own, modules, sectors, extraSector
     const entry = new DataView(disk.buffer, 446 + 16 * n, 16)
     entry.setUint8(0, status)
     // Beyond what cylinder, head and sector can say is written as 1023/254/63.
-    for (const at of [1, 5]) [0xfe, 0xff, 0xff].forEach((byte, i) => entry.setUint8(at + i, byte))
+    for (const at of [1, 5]) [0xfe, 0xff, 0xff].forEach((byte, i) => void entry.setUint8(at + i, byte))
     entry.setUint8(4, type)
     entry.setUint32(8, start, true)
     entry.setUint32(12, size, true)
@@ -188,11 +187,11 @@ function makeGrubDisk({ configuration, files: own, modules, sectors, extraSector
   return disk
 }
 
-function main(): number {
+async function main(): Promise<number> {
   const missing: string[] = []
-  const step = (what: string, action: () => void): void => {
+  const step = async (what: string, action: () => void | Promise<void>): Promise<void> => {
     try {
-      action()
+      await action()
       console.log(`${what}: ready`)
     } catch (error) {
       if (!(error instanceof Missing)) throw error
@@ -204,9 +203,11 @@ function main(): number {
   const kernel = buildKernel()
   writeFileSync(join(GUESTS, 'kernel.bin'), kernel)
   for (const name of ['bios.bin', 'bios-256k.bin', 'vgabios-stdvga.bin']) {
-    step(`SeaBIOS ${name}`, () => copyFileSync(locate(`/usr/share/seabios/${name}`, ['seabios']), join(GUESTS, name)))
+    await step(`SeaBIOS ${name}`, () =>
+      copyFileSync(locate(`/usr/share/seabios/${name}`, ['seabios']), join(GUESTS, name)),
+    )
   }
-  step('GRUB disk grub.img', () => {
+  await step('GRUB disk grub.img', () => {
     const image = join(GUESTS, 'grub.img')
     rmSync(image, { force: true })
     writeFileSync(
@@ -220,10 +221,10 @@ function main(): number {
     )
   })
   for (const architecture of ['i386', 'amd64'] as const) {
-    step(`Linux for ${architecture}`, () => makeLinux(architecture))
+    await step(`Linux for ${architecture}`, () => makeLinux(architecture))
   }
-  step('Memtest86+', makeMemtest)
-  step('Linux disk linux-disk.img', () => {
+  await step('Memtest86+', makeMemtest)
+  await step('Linux disk linux-disk.img', () => {
     const image = join(GUESTS, 'linux-disk.img')
     rmSync(image, { force: true })
     writeFileSync(
@@ -237,11 +238,16 @@ function main(): number {
       }),
     )
   })
-  step('Linux disc linux.iso', makeLinuxDisc)
+  await step('Linux disc linux.iso', makeLinuxDisc)
   for (const architecture of ['i386', 'amd64'] as const) {
-    step(`Debian installer for ${architecture}`, () => makeInstaller(architecture))
+    await step(`Debian installer for ${architecture}`, () => makeInstaller(architecture))
+  }
+  for (const architecture of ['i386', 'amd64'] as const) {
+    for (const cpus of [1, 2]) {
+      await step(`Kernel log of ${architecture} in QEMU, processors: ${cpus}`, () => makeDmesg(architecture, cpus))
+    }
   }
   return missing.length === 0 ? 0 : EXIT_MISSING
 }
 
-process.exitCode = main()
+process.exitCode = await main()

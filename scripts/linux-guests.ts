@@ -18,7 +18,7 @@ import { type DebianArchitecture, download, firstDependency, GUESTS, Missing, un
 export const KERNEL_FLAVOURS: Readonly<Record<DebianArchitecture, string>> = { i386: '686', amd64: 'amd64' }
 
 /** What /init prints before the shell. */
-const READY = 'virtkit guest ready'
+export const READY = 'virtkit guest ready'
 
 const INIT = `#!/bin/sh
 export PATH=/bin:/sbin HOME=/root TERM=linux

@@ -17,19 +17,14 @@ import {
   getLocal,
   I32,
   I64,
-  i8x16,
-  i16x8,
   i32,
-  i32x4,
   i64,
-  i64x2,
   ifElse,
-  type LaneOps,
   setLocal,
   type Unary,
   V128,
-  v128,
 } from './wasm-emitter.js'
+import { i8x16, i16x8, i32x4, i64x2, type LaneOps, v128 } from './wasm-vectors.js'
 
 /** Added to the form of a LOAD_V or STORE_V whose address must be a multiple of 16. */
 export const ALIGNED = 8

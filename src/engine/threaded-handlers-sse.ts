@@ -18,8 +18,9 @@ import { UOP_A, UOP_B, UOP_C } from '../cpu/uops.js'
 import { base, type HandlerBuilder } from './threaded-builder.js'
 import { simdName } from './threaded-handlers-simd.js'
 import type { Body, HandlerRegistry } from './threaded-registry.js'
-import { type Code, F32, F64, I32, I64, i32, i64, ifElse, select, V128, v128 } from './wasm-emitter.js'
+import { type Code, F32, F64, I32, I64, i32, i64, ifElse, select, V128 } from './wasm-emitter.js'
 import { type FloatOps, f32, f32x4, f64, f64x2 } from './wasm-floats.js'
+import { v128 } from './wasm-vectors.js'
 
 /** One format in one shape. */
 interface Shape {

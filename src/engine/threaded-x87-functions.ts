@@ -250,7 +250,8 @@ function defineAdd(m: ModuleBuilder, finish: number): number {
         ],
         [
           b.set(i64.add(a.get, b.get)),
-          ifElse(i64.eqz(b.get), zero(destination, i32.and(as.get, i32.const(0x8000)))),
+          // A sum of 0 with an a other than 0 is a carry.
+          ifElse(i64.eqz(i64.or(a.get, b.get)), zero(destination, i32.and(as.get, i32.const(0x8000)))),
           ifElse(
             i64.ltU(b.get, a.get),
             [

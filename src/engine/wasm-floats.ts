@@ -17,8 +17,8 @@ import {
   unsignedLeb,
   V128,
   type ValueType,
-  v128,
 } from './wasm-emitter.js'
+import { v128 } from './wasm-vectors.js'
 
 /** Arithmetic on one number or on each lane. A comparison gives a *truth*: an i32, or lanes of all ones or zeros. */
 export interface FloatOps {

@@ -551,6 +551,8 @@ export class Pc {
   saveState(): PcState {
     this.check()
     if (this.running) throw new VirtkitError('busy', 'a running machine cannot be saved: wait for its run to end')
+    // What is due now is the first thing that the next run would do.
+    this.clock.runDue()
     return { ...this.saveParts(), space: { ...this.space.saveState(), overlays: null } }
   }
 

@@ -71,9 +71,12 @@ export class Processors {
     if (this.cpus.length > 1) this.left -= instructions
   }
 
-  /** The current processor only spins: its turn is over. */
+  /** The current processor only spins: its turn is over, if another is awake. */
   spins(): void {
-    if (this.cpus.length === 1) return
+    const { cpus, current } = this
+    let others = false
+    for (let n = 0; n < cpus.length; n++) if (n !== current && !cpus[n]!.asleep) others = true
+    if (!others) return
     this.left = 0
     this.cpus[this.current]!.requestStop()
   }

@@ -105,9 +105,9 @@ const ECHO = kernel(`
     mov al, 0x0b
     out dx, al
     sti
-  wait:
+  sleep:
     hlt
-    jmp wait
+    jmp sleep
   handler:
     mov dx, 0x3f8
     in al, dx
@@ -171,7 +171,7 @@ describe('the console', () => {
 
   it('loses nothing of more than the line can hold', async () => {
     const input = new FakeInput(false)
-    const long = 'x'.repeat(100_000)
+    const long = 'x'.repeat(66_000)
     let paused = false
     const { status, out } = await session(input, () => {
       input.emit('data', Buffer.from(`${long}!`))
@@ -264,7 +264,7 @@ describe('the progress line', () => {
     pass(SILENCE_MS - 500, 1e7)
     expect(written).toEqual([])
     pass(1000, 1e7)
-    expect(written.at(-1)).toMatch(/^\r\x1b\[K\[\d+ million instructions, 20 MIPS/)
+    expect(written.at(-1)).toContain('million instructions, 20 MIPS')
     progress.noteOutput(10)
     expect(written.at(-1)).toBe('\r\x1b[K')
     written.length = 0

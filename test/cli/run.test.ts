@@ -262,7 +262,7 @@ describe('virtkit run: bad input', () => {
     ['an entry of Multiboot', 2, /--entry is for Linux/, ['--kernel', hello, '--entry', '64']],
     ['no processors', 2, /--smp: a number from 1 to 32 was expected, got '0'/, ['--kernel', hello, '--smp', '0']],
     ['a pace that is none', 2, /--pace: one of virtual, host/, ['--kernel', hello, '--pace', 'fast']],
-    ['a seed that is none', 2, /--seed: a number/, ['--kernel', hello, '--seed', '-1']],
+    ['a seed that is none', 2, /--seed: a number/, ['--kernel', hello, '--seed', 'x']],
     ['a journal that is none', 2, /journal, line 1/, ['--kernel', hello, '--replay', zeros]],
     [
       'a journal that cannot be written',

@@ -5,7 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Bits } from './forms.js'
 import { FP_EXCLUDED, FP_ROWS, fpForms } from './forms-fp.js'
-import { FULL, replay } from './replay.js'
+import { FULL, PATIENCE, replay } from './replay.js'
 import { inputHash, loadVectors } from './vectors.js'
 
 describe.each([64, 32, 16] as const)('%d-bit code', (bits: Bits) => {
@@ -28,10 +28,14 @@ describe.each([64, 32, 16] as const)('%d-bit code', (bits: Bits) => {
     for (const row of silent) expect(bits === 64 ? row.invalid64 : row.only64, row.text).toBe(true)
   })
 
-  test('registers, flags, memory and faults agree in both engines', () => {
-    const { failures, replayed, atEnd } = replay(list, vectors, bits)
-    expect(atEnd).toBe(true)
-    expect(failures).toEqual([])
-    expect(replayed).toBeGreaterThan(FULL ? 80_000 : 8_000)
-  })
+  test(
+    'registers, flags, memory and faults agree in both engines',
+    () => {
+      const { failures, replayed, atEnd } = replay(list, vectors, bits)
+      expect(atEnd).toBe(true)
+      expect(failures).toEqual([])
+      expect(replayed).toBeGreaterThan(FULL ? 80_000 : 8_000)
+    },
+    PATIENCE,
+  )
 })

@@ -8,6 +8,8 @@ import type { Vectors } from './vectors.js'
 
 /** Every case, not a sample. */
 export const FULL: boolean = process.env.ORACLE === 'full'
+/** Milliseconds after which a replay is taken to hang: all cases take minutes on a busy machine. */
+export const PATIENCE = 1_800_000
 /** Of how many cases one is replayed by default. */
 const SAMPLE = 10
 /** Enough of a failing form to understand it. */

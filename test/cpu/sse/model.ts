@@ -50,8 +50,7 @@ const quietBit = (f: Format): bigint => 1n << BigInt(f.fraction - 1)
 const isSignalling = (f: Format, x: bigint): boolean => isNan(f, x) && (x & quietBit(f)) === 0n
 
 const signed = (f: Format, negative: boolean, size: bigint): bigint => (negative ? 1n << BigInt(f.bits - 1) : 0n) | size
-const infinity = (f: Format, negative: boolean): bigint =>
-  signed(f, negative, BigInt(top(f)) << BigInt(f.fraction))
+const infinity = (f: Format, negative: boolean): bigint => signed(f, negative, BigInt(top(f)) << BigInt(f.fraction))
 const zero = (f: Format, negative: boolean): bigint => signed(f, negative, 0n)
 const defaultNaN = (f: Format): bigint => infinity(f, true) | quietBit(f)
 const quieted = (f: Format, x: bigint): bigint => x | quietBit(f)

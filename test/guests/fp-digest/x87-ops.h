@@ -122,7 +122,7 @@ OP87(empty_fist, "fistp-m64-empty", "ffree %st(0)\n fistpll (" SI ")", P_UNMASKE
 OP87(empty_fbstp, "fbstp-empty", "ffree %st(0)\n fbstp (" SI ")", P_UNMASKED, ARITHMETIC)
 OP87(empty_fstpt, "fstp-m80-empty", "ffree %st(0)\n fstpt (" SI ")", P_UNMASKED, ARITHMETIC)
 OP87(empty_fxtract, "fxtract-empty", "ffree %st(0)\n fxtract", P_UNMASKED, ARITHMETIC)
-OP87(full_fld1, "fld1-full", "fincstp\n fincstp\n fld1\n fld1\n fld1\n fld1\n fld1\n fld1\n fld1\n fld1\n fld1", P_UNMASKED, ARITHMETIC)
+OP87(full_fld1, "fld1-full", "fld1\n fld1\n fld1\n fld1\n fld1\n fld1\n fld1", P_UNMASKED, ARITHMETIC)
 OP87(full_flds, "fld-m32-full", "fdecstp\n fdecstp\n fdecstp\n fdecstp\n fdecstp\n fdecstp\n fdecstp\n flds (" SI ")", P_UNMASKED,
      ARITHMETIC)
 OP87(full_fxtract, "fxtract-full", "fld1\n fld1\n fld1\n fld1\n fld1\n fld1\n fxtract", P_UNMASKED, ARITHMETIC)
