@@ -5,6 +5,7 @@
  *     .guests/grub.img                                      GRUB 2 with a menu, from `grub-pc-bin`; boots our teaching kernel
  *     .guests/kernel.bin                                    that kernel alone
  *     .guests/linux-686, linux-amd64, initrd-…              Debian's kernels and BusyBox: see linux-guests.ts
+ *     .guests/fp-digest-32, -64, ….native.txt               what instructions compute on this machine: see fp-digest.ts
  *     .guests/dmesg-qemu-….txt                              their logs in QEMU's pc machine: see dmesg-reference.ts
  *     .guests/linux-disk.img, linux.iso                     disks that boot them through GRUB: see linux-media.ts
  *
@@ -18,6 +19,7 @@ import { buildKernel } from '../src/machine/guest/kernel.js'
 import { GUESTS, Missing } from './debian.js'
 import { makeDmesg } from './dmesg-reference.js'
 import { buildFat16 } from './fat16.js'
+import { makeFpDigest } from './fp-digest.js'
 import { makeInstaller, makeLinux, makeMemtest } from './linux-guests.js'
 import { LINUX_MENU, linuxMenuFiles, makeLinuxDisc } from './linux-media.js'
 
@@ -242,6 +244,7 @@ async function main(): Promise<number> {
   for (const architecture of ['i386', 'amd64'] as const) {
     await step(`Debian installer for ${architecture}`, () => makeInstaller(architecture))
   }
+  await step('Digest of floating point', makeFpDigest)
   for (const architecture of ['i386', 'amd64'] as const) {
     for (const cpus of [1, 2]) {
       await step(`Kernel log of ${architecture} in QEMU, processors: ${cpus}`, () => makeDmesg(architecture, cpus))

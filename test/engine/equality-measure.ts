@@ -75,13 +75,18 @@ export function measure(rounds: number, firstSeed = 1, progress?: (round: number
       const weight = (row: Row): number => (coverage.rows[row.index * MODES.length + column]! < WANTED ? 2 : done)
       if (round > 20 && missingRows(coverage, column).length === 0 && missingVectors(coverage).length === 0) continue
       behind++
-      const random = new Random(seed)
-      const program = randomProgram(mode, seed, { nextRow: (bits) => dealer(model, bits, random, weight) })
-      programs++
-      instructions += lockstep(program, ([reference, threaded]) => {
-        reference.observer = coverage
-        threaded.observer = undefined
-      })
+      // Nothing stops a wild jump in real mode: its programs soon stray.
+      const draws = mode === 'real' ? 4 : 1
+      for (let draw = 0; draw < draws; draw++) {
+        const drawn = seed + draw * 100_000
+        const random = new Random(drawn)
+        const program = randomProgram(mode, drawn, { nextRow: (bits) => dealer(model, bits, random, weight) })
+        programs++
+        instructions += lockstep(program, ([reference, threaded]) => {
+          reference.observer = coverage
+          threaded.observer = undefined
+        })
+      }
     }
     progress?.(round)
     if (behind === 0) break

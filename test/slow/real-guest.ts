@@ -25,8 +25,8 @@ export const firmware = (): { bios: Uint8Array; vgaBios: Uint8Array } => ({
   vgaBios: guestFile('vgabios-stdvga.bin'),
 })
 
-/** What BusyBox's shell prompts with. */
-const PROMPT = '/ # '
+/** BusyBox's shell prompts with the folder it stands in. */
+const PROMPT = '/root # '
 
 /** The shell of a guest whose initial RAM disk is ours, on the first serial port. */
 export class SerialShell {
