@@ -91,9 +91,9 @@ function judge([name, ...fields]: readonly string[], native: readonly string[]):
   return (Number.parseInt(status!, 16) ^ Number.parseInt(native[5]!, 16)) & defined ? line : undefined
 }
 
-/** Names that a kernel shows or hides whatever CPUID says. */
+/** Names that a kernel shows or hides whatever CPUID says: a 32-bit one has no use for PCIDs. */
 // biome-ignore format: a dense list reads better
-const KERNEL_DECIDES: Readonly<Record<Kernel, readonly string[]>> = { '686': [], amd64: [] }
+const KERNEL_DECIDES: Readonly<Record<Kernel, readonly string[]>> = { '686': ['pcid'], amd64: [] }
 
 describe.skipIf(missing.length > 0)(`floating point inside Linux${why}`, () => {
   describe.each(KERNELS)('%s', (kernel) => {

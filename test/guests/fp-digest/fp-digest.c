@@ -295,10 +295,10 @@ static void vector_op(const struct vector_op *op) {
   u32 modes = op->results & O_MXCSR ? 16 : 1;
   u32 immediates = op->immediates ? op->immediates : 1;
   u32 all = pairs(op->kind);
-  /* Each pair in some modes, and in all modes for unary operations; with many immediates a few pairs for each. */
-  u32 step = modes == 16 && (op->kind == K_F32 || op->kind == K_F64) ? 4 : op->kind == K_INTEGER ? 2 : 1;
-  if (immediates > 16) step = op->kind == K_STRING ? 13 : modes == 16 ? all / 4 : all / 6;
-  else if (immediates > 8) step = 4;
+  /* Each pair in some modes, and in all modes for unary operations; with many immediates a few pairs for each. Odd steps, as the form changes with `n`. */
+  u32 step = modes == 16 && (op->kind == K_F32 || op->kind == K_F64) ? 7 : op->kind == K_INTEGER ? 3 : 1;
+  if (immediates > 16) step = op->kind == K_STRING ? 13 : modes == 16 ? all / 4 - 1 : all / 6;
+  else if (immediates > 8) step = 3;
   else if (immediates > 1) step = 29;
   for (u32 immediate = 0; immediate < immediates; immediate++)
     for (u32 mode = 0; mode < modes; mode++) {
@@ -491,8 +491,8 @@ static void x87_op(const struct x87_op *op) {
   if (kind == P_REMAINDER || kind == P_FLAGS) last = 1;
   if (kind == P_COMPARE) last = 1;
   for (u32 mode = first; mode < last; mode++) {
-    /* Each pair of edges in a quarter of the modes. */
-    u32 step = kind == P_PAIR ? 4 : kind == P_REMAINDER ? 3 : 1;
+    /* Each pair of edges in a third of the modes. */
+    u32 step = kind == P_PAIR || kind == P_REMAINDER ? 3 : 1;
     for (u32 n = step == 1 ? 0 : (mode + mode / 4) % step; n < count; n += step) x87_case(op, mode, n);
   }
   if (kind == P_COMPARE)
