@@ -86,9 +86,9 @@ export function unpack(archive: string, folder: string): void {
 
 /** The first package that one depends on: the real one behind a name such as `linux-image-amd64`. */
 export function firstDependency(archive: string): string {
-  const asked = spawnSync('dpkg-deb', ['-f', archive, 'Depends'], { encoding: 'utf8' })
+  const asked = spawnSync('dpkg', ['-f', archive, 'Depends'], { encoding: 'utf8' })
   const name = asked.stdout?.trim().split(/[ ,]/)[0]
-  if (asked.status !== 0 || !name) throw new Missing(`${archive}: dpkg-deb does not tell what it depends on`)
+  if (asked.status !== 0 || !name) throw new Missing(`${archive}: dpkg does not tell what it depends on`)
   return name
 }
 

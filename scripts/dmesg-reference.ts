@@ -47,9 +47,9 @@ export async function makeDmesg(architecture: DebianArchitecture, cpus: number):
     const ready = out.indexOf(READY)
     if (asked || ready < 0 || !out.includes('# ', ready)) return
     asked = true
-    // The words are cut in two so that the echo of the command is not taken for its output.
+    // The sleep lets the line drain. The words are cut in two so that the echo of the command is not taken for its output.
     const [b, e] = [BEGIN, END].map((text) => text.replace(' ', `' '`))
-    child.stdin.write(`stty -echo; echo '${b}'; dmesg -r; echo '${e}'; poweroff -f\n`)
+    child.stdin.write(`stty -echo; echo '${b}'; dmesg -r; echo '${e}'; sleep 3; poweroff -f\n`)
   })
   await new Promise((resolve) => child.once('close', resolve))
   clearTimeout(timer)

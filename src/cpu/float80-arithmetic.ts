@@ -302,9 +302,9 @@ export function squareRootFloat80(c: Float80Context, a: Float80, r: Float80): vo
   c.roundPack(r, 0, ((unbiased - odd) >> 1) + EXPONENT_BIAS, c.precision)
 }
 
-export const COMPARE_GREATER = 0
-export const COMPARE_LESS = 1
-export const COMPARE_EQUAL = 2
+const COMPARE_GREATER = 0
+const COMPARE_LESS = 1
+const COMPARE_EQUAL = 2
 export const COMPARE_UNORDERED = 3
 
 /** Compares; a quiet NaN is invalid unless `quiet`. */

@@ -236,7 +236,7 @@ export function fromInteger64(c: Float80Context, hi: number, lo: number, r: Floa
 
 const DECIMAL_LIMIT = 10n ** 18n
 
-/** r ← the packed decimal `sign:hi:lo`: 18 digits in hi (10 of them, top:8 digits…) as 9 bytes. Digits above 9 are taken as they come. */
+/** r ← the packed decimal of ten bytes: 18 digits, the lowest first, and the sign. Digits above 9 are taken as they come. */
 export function fromDecimal(c: Float80Context, bytes: Uint8Array, at: number, r: Float80): void {
   let value = 0n
   for (let n = 8; n >= 0; n--) {

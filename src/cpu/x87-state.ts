@@ -26,13 +26,13 @@ import type { CpuState } from './state.js'
 
 /** Bits of the status word. */
 export const FSW_SF = 0x0040
-export const FSW_ES = 0x0080
-export const FSW_C0 = 0x0100
+const FSW_ES = 0x0080
+const FSW_C0 = 0x0100
 export const FSW_C1 = 0x0200
 export const FSW_C2 = 0x0400
-export const FSW_C3 = 0x4000
-export const FSW_B = 0x8000
-export const FSW_CONDITIONS: number = FSW_C0 | FSW_C1 | FSW_C2 | FSW_C3
+const FSW_C3 = 0x4000
+const FSW_B = 0x8000
+const FSW_CONDITIONS: number = FSW_C0 | FSW_C1 | FSW_C2 | FSW_C3
 /** The exceptions, in both words. */
 export const X87_EXCEPTIONS = 0x3f
 /** Bits of the control word that can be written, and the one that always reads one. */
@@ -163,20 +163,6 @@ export function pop(s: CpuState): void {
 
 const indefinite = new Float80()
 setIndefinite(indefinite)
-
-/** Pushes the result `r` of the operation in flight, unless an unmasked exception keeps it away. */
-export function pushSt(cpu: CpuCore, r: Float80): void {
-  const { s } = cpu
-  let value = r
-  if (!isEmpty(s, 7)) {
-    stackFault(s, true)
-    value = indefinite
-  }
-  // A denormal that is loaded is loaded, exception or not.
-  if (context.flags & ~context.masks & X87_IE) return
-  setTop(s, top(s) - 1)
-  setSt(s, 0, value)
-}
 
 /** Notes a stack fault of the operation in flight; C1 tells an overflow from an underflow. */
 export function stackFault(s: CpuState, overflow: boolean): void {

@@ -83,9 +83,9 @@ import {
 } from './x87-state.js'
 
 /** An operation on registers: `i` as in ST(i), `fop` the opcode that the environment reports, `slot` a general register's. */
-export type X87Operation = (cpu: CpuCore, i: number, fop: number, slot: number) => void
+type X87Operation = (cpu: CpuCore, i: number, fop: number, slot: number) => void
 /** An operation with an operand in memory; `size` is the operand size in bytes where it matters. */
-export type X87MemoryOperation = (cpu: CpuCore, seg: number, offset: number, fop: number, size: number) => void
+type X87MemoryOperation = (cpu: CpuCore, seg: number, offset: number, fop: number, size: number) => void
 
 const a = new Float80()
 const b = new Float80()

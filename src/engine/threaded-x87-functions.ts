@@ -229,7 +229,18 @@ function defineAdd(m: ModuleBuilder, finish: number): number {
             b.set(i64.shrU(b.get, i64.extendU(distance.get))),
           ],
           [
-            rest.set(select(i32.eq(distance.get, i32.const(64)), b.get, i64.extendU(i64.ne(b.get, i64.const(0))))),
+            // A power of two less something below loses a place: what is 65 places below is still to be known to a bit.
+            rest.set(
+              select(
+                i32.eq(distance.get, i32.const(64)),
+                b.get,
+                select(
+                  i32.eq(distance.get, i32.const(65)),
+                  i64.or(i64.shrU(b.get, i64.const(1)), i64.and(b.get, i64.const(1))),
+                  i64.extendU(i64.ne(b.get, i64.const(0))),
+                ),
+              ),
+            ),
             b.set(i64.const(0)),
           ],
         ),

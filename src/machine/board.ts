@@ -17,6 +17,8 @@ import {
   AtaController,
   AtapiCdrom,
   CmosRtc,
+  COPROCESSOR_PORT,
+  CoprocessorError,
   DebugConsole,
   FloppyController,
   FW_CFG_IRQ0_OVERRIDE,
@@ -163,6 +165,7 @@ export class Board {
   /** Absent with `hpet: false`, or where there is no I/O APIC. */
   readonly hpet: Hpet | undefined
   readonly postCode: PostCodePort
+  readonly coprocessor: CoprocessorError
   readonly virtio: VirtioSlots
   /** RAM and reserved ranges, as firmware would report them. */
   readonly memoryMap: readonly MemoryMapEntry[]
@@ -265,6 +268,7 @@ export class Board {
     this.systemA = new SystemControlA({ reset, onA20: (enabled) => setA20(1, enabled) })
     this.resetControl = new ResetControl(reset)
     this.postCode = new PostCodePort()
+    this.coprocessor = new CoprocessorError(irq(13))
 
     this.vga = new Vga({ clock: ownClock(), font: options.font })
     this.vgaWindow = space.addOverlay({ base: 0xa0000, size: 0x20000, device: this.vga.window })
@@ -378,6 +382,7 @@ export class Board {
     ports.register(0x0a0, 2, this.pic.slave)
     ports.register(APM_PORT, 2, this.pm.apmPorts)
     ports.register(0x0c0, 32, this.dma.secondaryPorts)
+    ports.register(COPROCESSOR_PORT, 2, this.coprocessor)
     ports.register(0x0e9, 1, new DebugConsole((byte) => on.debugOut?.(byte)))
     ports.register(0x0f4, 1, new IsaDebugExit((status) => on.exit?.(status)), { sizes: [1, 2, 4] })
     ports.register(0x170, 8, this.ata.secondary.commandBlock, { sizes: [1, 2, 4] })
@@ -574,6 +579,7 @@ export class Board {
       ['resetControl', this.resetControl],
       ['ps2', this.ps2],
       ['postCode', this.postCode],
+      ['coprocessor', this.coprocessor],
       ['vga', this.vga],
       ['ata', this.ata],
       ['dma', this.dma],
@@ -629,6 +635,7 @@ export class Board {
     this.ps2.reset()
     this.systemA.reset()
     this.resetControl.reset()
+    this.coprocessor.reset()
     this.uart.reset()
     this.ata.reset()
     this.floppy.reset()

@@ -354,6 +354,8 @@ export class Pc {
             timestamp: () => Math.floor(this.clock.now()),
             spins: () => this.processors.spins(),
             random32: () => this.random.next(),
+            ferr: (asserted) => this.board.coprocessor.setFerr(asserted),
+            ignne: () => this.board.coprocessor.ignne,
           },
           ...(wasmMemory === undefined ? {} : { wasmMemory }),
           ...(options.events === undefined ? {} : { events: options.events }),

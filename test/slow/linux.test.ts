@@ -21,6 +21,9 @@ const KERNELS = [
   { flavour: 'amd64', machine: 'x86_64', entry: '64' },
 ] as const
 
+/** What QEMU's kernels say because its clocks follow a busy host: no excuse for a machine whose clocks are exact. */
+const HOST_NOISE = /tsc|clock|calibrat/i
+
 /** Warnings and worse of a raw kernel log, without times and with numbers that differ from run to run made equal. */
 function complaints(log: string): string[] {
   return log
@@ -54,7 +57,8 @@ describe.each(matrix)('Linux $flavour, entry $entry, processors: $cpus', ({ flav
       expect(await shell.run('echo $((6 * 7)); seq 1 1000 | md5sum')).toContain('53d025127ae99ab79e8502aae2d9bea6')
       const raw = await shell.run('dmesg -r')
       if (!needs(log).skip) {
-        const known = new Set(complaints(new TextDecoder().decode(guestFile(log))))
+        const inQemu = complaints(new TextDecoder().decode(guestFile(log)))
+        const known = new Set(inQemu.filter((line) => !HOST_NOISE.test(line)))
         expect(complaints(raw).filter((line) => !known.has(line))).toEqual([])
       }
       pc.serial.write('poweroff -f\n')
