@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { decodeSnapshot, encodeSnapshot, hashState, type Pc, type PcState } from '../../src/machine/index.js'
-import { KERNELS, linuxState, MILESTONES, makePc, missingLinux } from './linux-states.js'
+import { KERNELS, linuxNeeds, linuxState, MILESTONES, makePc } from './linux-states.js'
 
 const reason =
   missingLinux.length === 0 ? '' : ` [skipped: no ${missingLinux.join(', ')}; 'npm run guests' fetches them]`
@@ -22,7 +22,7 @@ function stateAfter(pc: Pc, state: PcState): string {
   return hashState(pc.saveState())
 }
 
-describe.skipIf(missingLinux.length > 0)(`Linux in lockstep${reason}`, () => {
+describe.skipIf(linuxNeeds.skip)(`Linux in lockstep${linuxNeeds.why}`, () => {
   describe.each(KERNELS)('%s', (kernel) => {
     it.each(MILESTONES)('reference and threaded agree for ten million instructions from: %s', async (milestone) => {
       const state = await linuxState(kernel, milestone)

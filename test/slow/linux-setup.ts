@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { GUESTS, KERNELS, missingLinux, stateFile, statesFolder } from './linux-states.js'
+import { GUESTS, KERNELS, linuxNeeds, stateFile, statesFolder } from './linux-states.js'
 
 const SCRIPT = fileURLToPath(new URL('make-linux-states.ts', import.meta.url))
 
 export default async function setup(): Promise<void> {
-  if (missingLinux.length > 0) return
+  if (linuxNeeds.skip) return
   const folder = statesFolder()
   const states = join(GUESTS, 'states')
   // States of other versions of the sources are of no use any more.

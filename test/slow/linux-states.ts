@@ -3,10 +3,11 @@
  * with the sources, so that no test starts from what an older version saved. `vitest.slow.config.ts` has them made before any test runs.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { decodeSnapshot, type EngineName, Pc, type PcOptions, type PcState } from '../../src/machine/index.js'
+import { guestFile, needs } from './real-guest.js'
 
 export const KERNELS = ['686', 'amd64'] as const
 export type Kernel = (typeof KERNELS)[number]
@@ -18,15 +19,11 @@ export type Milestone = (typeof MILESTONES)[number]
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const GUESTS: string = join(ROOT, '.guests')
 
-export const guestFile = (name: string): Uint8Array => new Uint8Array(readFileSync(join(GUESTS, name)))
+/** What the boots need, and whether it is there. */
+export const linuxNeeds: { readonly skip: boolean; readonly why: string } = needs(
+  ...KERNELS.flatMap((kernel) => [`linux-${kernel}`, `initrd-${kernel}.cpio.gz`]),
+)
 
-/** What the boots need and `.guests` lacks. */
-export const missingLinux: readonly string[] = KERNELS.flatMap((kernel) => [
-  `linux-${kernel}`,
-  `initrd-${kernel}.cpio.gz`,
-]).filter((name) => !existsSync(join(GUESTS, name)))
-
-export const PROMPT = '/ # '
 /** Instructions in which a kernel must have reached its shell. */
 export const BOOT_LIMIT = 9_000_000_000
 
@@ -86,14 +83,4 @@ export async function linuxAt(kernel: Kernel, milestone: Milestone, engine: Engi
   const pc = makePc(engine)
   pc.loadState(await linuxState(kernel, milestone))
   return pc
-}
-
-/** Types a command and returns what it printed, up to the next prompt. */
-export async function run(pc: Pc, command: string, instructions = 3_000_000_000): Promise<string> {
-  pc.serial.clear()
-  // The mark is not in what the terminal echoes.
-  pc.serial.write(`${command}; echo end-of-"command"\n`)
-  await pc.waitForText(/^end-of-command/m, { in: 'serial', instructions })
-  const text = pc.serial.text.replaceAll('\r', '')
-  return text.slice(text.indexOf('\n') + 1, text.indexOf('\nend-of-command') + 1)
 }

@@ -8,12 +8,12 @@ import {
   type Kernel,
   type Milestone,
   makePc,
-  PROMPT,
   startLinux,
   stateFile,
   statesFolder,
   WORKLOAD,
 } from './linux-states.js'
+import { SerialShell } from './real-guest.js'
 
 const kernel = process.argv[2] as Kernel
 if (!KERNELS.includes(kernel)) throw new Error(`one of ${KERNELS.join(', ')} was expected`)
@@ -36,8 +36,7 @@ await until('Linux version')
 await save('banner')
 await until('Run /init as init process')
 await save('first-process')
-await until('virtkit guest ready')
-await until(PROMPT)
+await new SerialShell(pc).ready(BOOT_LIMIT)
 writeFileSync(join(folder, `${kernel}.log`), pc.serial.text)
 await save('shell')
 pc.serial.write(WORKLOAD)
