@@ -62,6 +62,8 @@ export class Frontend {
   // Result of `liftBlock`.
   blockInstructions = 0
   blockBytes = 0
+  /** Result of `liftCrossing`: bytes of the instruction on its second page. */
+  tailBytes = 0
   /** The last instruction that was decoded. */
   readonly instruction: Instruction = new Instruction()
 
@@ -400,10 +402,50 @@ export class Frontend {
     this.blockInstructions = count
     this.blockBytes = distance
     this.noteCode(physical, place, distance)
-    if (ended) return bEnd
-    b.begin(bEnd, end, mode)
+    return ended ? bEnd : this.closeBlock(bEnd, end, mode, distance, count)
+  }
+
+  /** Writes the END record of a block without a branch. Returns the end of the records. */
+  private closeBlock(at: number, end: number, mode: number, distance: number, count: number): number {
+    const b = this.builder
+    b.begin(at, end, mode)
     b.instruction(distance, count, 0)
     b.op(UOP.END, 0, 0, 0, 0, distance)
     return b.position
+  }
+
+  /**
+   * Lifts the one instruction that starts at `place` and goes on at `second`, the first byte of the page that follows in linear addresses; both are
+   * byte offsets in linear memory, `physical` and `secondPhysical` the addresses they belong to. The rest is as in {@link liftBlock}; afterwards
+   * `blockBytes` is the number of the instruction's bytes on the first page, {@link tailBytes} that on the second.
+   */
+  liftCrossing(
+    physical: number,
+    place: number,
+    secondPhysical: number,
+    second: number,
+    mode: number,
+    at: number,
+    end: number,
+  ): number {
+    const b = this.builder
+    const bits = (mode & MODE_CODE_MASK) === MODE_CODE16 ? 16 : (mode & MODE_CODE_MASK) === MODE_CODE64 ? 64 : 32
+    const head = 4096 - (place & 0xfff)
+    if (head >= MAX_LENGTH) return -1
+    for (let n = 0; n < MAX_LENGTH; n++) this.crossing[n] = this.bytes[n < head ? place + n : second + n - head]!
+    const i = this.instruction
+    if (this.decode(this.crossing, 0, MAX_LENGTH, bits, i) !== DECODE.ok) return -1
+    const lift = LIFT[i.mnemonic]
+    if (i.length <= head || lift === undefined) return -1
+    b.begin(at, end - UOP_SIZE, mode)
+    b.instruction(0, 0, i.length)
+    lift(i, b)
+    if (b.full) return -1
+    this.blockInstructions = 1
+    this.blockBytes = head
+    this.tailBytes = i.length - head
+    this.noteCode(physical, place, head)
+    this.noteCode(secondPhysical, second, this.tailBytes)
+    return b.ended ? b.position : this.closeBlock(b.position, end, mode, i.length, 1)
   }
 }

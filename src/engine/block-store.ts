@@ -22,6 +22,11 @@ const HASH_BITS = 14
 /** A mode that no CPU is ever in: jumps do not find a dropped block. */
 const MODE_DROPPED = -1
 
+/** Mode of the headers that stand for what a block has on a second page. */
+const MODE_TAIL = -2
+/** In such a header: the block. */
+const TAIL_OF = BLOCK_COUNT
+
 export class BlockStore {
   private readonly i32: Int32Array
   private readonly u16: Uint16Array
@@ -100,6 +105,22 @@ export class BlockStore {
     return at
   }
 
+  /** Notes that the newest block goes on in the first `bytes` bytes of the page at `place`: whoever writes there drops it. */
+  addTail(place: number, bytes: number, block: number): void {
+    const { i32 } = this
+    const at = this.top
+    const word = at >> 2
+    const page = place >>> 12
+    i32.fill(0, word, word + (BLOCK_HEADER_SIZE >> 2))
+    i32[word + (BLOCK_BYTES >> 2)] = bytes
+    i32[word + (BLOCK_PLACE >> 2)] = place
+    i32[word + (BLOCK_MODE >> 2)] = MODE_TAIL
+    i32[word + (TAIL_OF >> 2)] = block
+    i32[word + (BLOCK_PAGE_NEXT >> 2)] = this.pages[page]!
+    this.pages[page] = at
+    this.top = at + BLOCK_HEADER_SIZE
+  }
+
   /** Whether blocks were made from the 4 KiB of linear memory numbered `page`. */
   hasPage(page: number): boolean {
     return this.pages[page] !== 0
@@ -138,6 +159,12 @@ export class BlockStore {
   private dropBlock(at: number): void {
     const { i32, u8, u16 } = this
     const word = at >> 2
+    if (i32[word + (BLOCK_MODE >> 2)] === MODE_TAIL) {
+      this.dropBlock(i32[word + (TAIL_OF >> 2)]!)
+      return
+    }
+    // A block that crosses pages may be dropped from both sides.
+    if (i32[word + (BLOCK_VALID >> 2)] === 0) return
     this.unhash(at)
     i32[word + (BLOCK_MODE >> 2)] = MODE_DROPPED
     i32[word + (BLOCK_VALID >> 2)] = 0

@@ -21,6 +21,8 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
   readonly name = 'threaded'
   liftedInstructions = 0
   liftedBytes = 0
+  secondPlace = 0
+  tailBytes = 0
   private readonly cpu: EngineHost
   private readonly engine: ThreadedEngine
   /** The remaining budget up to which `cpu` knows what was retired. */
@@ -100,6 +102,23 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     if (limit < 0) return 0
     this.liftedInstructions = frontend.blockInstructions
     this.liftedBytes = frontend.blockBytes
+    return (limit - at) / UOP_SIZE
+  }
+
+  liftCrossing(place: number, at: number, end: number): number {
+    const { frontend, memory, space, s } = this.cpu
+    const linear = Math.floor(s.rip / 4096) * 4096 + 4096
+    // Only when the instruction TLB knows the second page: filling it is for the instruction itself to do.
+    const second = memory.fetchDirect(linear)
+    if (second < 0) return 0
+    const physical = memory.translateFetch(linear)
+    if (space.readOffset(Math.floor(physical / 4096)) !== second) return 0
+    const limit = frontend.liftCrossing(this.physical, place, physical, second, s.mode, at, end)
+    if (limit < 0) return 0
+    this.liftedInstructions = 1
+    this.liftedBytes = frontend.blockBytes
+    this.secondPlace = second
+    this.tailBytes = frontend.tailBytes
     return (limit - at) / UOP_SIZE
   }
 

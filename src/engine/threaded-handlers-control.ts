@@ -208,6 +208,8 @@ function defineLoops(registry: HandlerRegistry, target: Target, size: number): v
 
 /** First record of a block under a CS that is not flat: the whole block must lie within CS, and IP must not reach 64 KiB in it or after it. */
 export const ENTER_CS = 'ENTER_CS'
+/** First record of a block of one instruction that crosses into the next page: that page must be mapped to the place that the record names. */
+export const ENTER_CROSSING = 'ENTER_CROSSING'
 
 function defineSpecial(registry: HandlerRegistry): void {
   registry.named(
@@ -217,6 +219,20 @@ function defineSpecial(registry: HandlerRegistry): void {
       const [set, last] = g.keep(I64, i64.sub(i64.add(rip, i64.load32U(header, BLOCK_BYTES)), i64.const(1)))
       const code16 = i32.eq(i32.and(i32.load(header, BLOCK_MODE), i32.const(MODE_CODE_MASK)), i32.const(MODE_CODE16))
       return [set, g.bailIf(exceedsCs(last)), g.bailIf(i32.and(code16, i64.gtU(last, i64.const(0xfffe))))]
+    },
+    false,
+  )
+  registry.named(
+    ENTER_CROSSING,
+    (g) => {
+      const [set, next] = g.keep(I64, i64.add(i64.or(rip, i64.const(4095)), i64.const(1)))
+      const [setEntry, entry] = g.keep(I32, tlbEntry(i32.wrap(next), ITLB_ENTRIES))
+      return [
+        set,
+        setEntry,
+        g.bailIf(i64.ne(i64.load(i32.add(entry, i32.load(base, OFF_TAG_SELECT)), OFF_ITLB), next)),
+        g.bailIf(i32.ne(i32.add(i32.load(entry, OFF_ITLB + TLB_ADDEND), i32.wrap(next)), g.field32(UOP_IMM))),
+      ]
     },
     false,
   )

@@ -6,7 +6,7 @@
 
 import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS, OFF_RIP, OFF_SEG, SEG_BASE, SEG_STRIDE } from '../cpu/layout.js'
 import type { CpuState } from '../cpu/state.js'
-import { UOP, UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_OP, UOP_SIZE } from '../cpu/uops.js'
+import { UOP, UOP_HANDLER, UOP_IMM, UOP_INDEX, UOP_IP, UOP_OP, UOP_SIZE } from '../cpu/uops.js'
 import { SEG_CS } from '../isa/instruction.js'
 import { BlockStore } from './block-store.js'
 import {
@@ -22,7 +22,7 @@ import {
   OFF_JUMP_CACHE,
   OFF_LINK_SITE,
 } from './threaded-builder.js'
-import { ENTER_CS } from './threaded-handlers-control.js'
+import { ENTER_CROSSING, ENTER_CS } from './threaded-handlers-control.js'
 import { hasVectors } from './threaded-handlers-simd.js'
 import {
   type DispatchKind,
@@ -51,6 +51,14 @@ export interface ThreadedHost {
   /** Instructions and bytes of the last lifted block. */
   readonly liftedInstructions: number
   readonly liftedBytes: number
+  /**
+   * The same for the single instruction at `place` that goes on in another page, where {@link lift} found nothing; only in modes with a flat CS. 0
+   * too when the instruction TLB has no entry for the other page.
+   */
+  liftCrossing(place: number, at: number, end: number): number
+  /** After {@link liftCrossing}: where the other page is in linear memory, and how many of its bytes belong to the instruction. */
+  readonly secondPlace: number
+  readonly tailBytes: number
   /**
    * Makes the data-TLB entry for a linear address good for a read or write of `size` bytes within its page. `run`: more elements of that size
    * may follow up to the end of the page. False: run the instruction by {@link step}.
@@ -131,6 +139,7 @@ export class ThreadedEngine {
   private readonly host: ThreadedHost
   private readonly selector: HandlerSelector
   private readonly enterCs: number
+  private readonly enterCrossing: number
   private readonly exports: ThreadedExports
 
   constructor(options: ThreadedOptions) {
@@ -142,6 +151,7 @@ export class ThreadedEngine {
     const registry = registryOnce(vectors)
     this.selector = new HandlerSelector(registry, memory.buffer)
     this.enterCs = registry.id(ENTER_CS)
+    this.enterCrossing = registry.id(ENTER_CROSSING)
     const module = moduleOnce(options.dispatch ?? (hasTailCalls() ? 'tail-call' : 'br-table'), vectors)
     const instance = new WebAssembly.Instance(module, {
       host: {
@@ -232,19 +242,37 @@ export class ThreadedEngine {
     const at = flat ? first : first + UOP_SIZE
     const end = Math.min(store.limit, at + (MAX_BLOCK_RECORDS - 1) * UOP_SIZE)
     const records = host.lift(place, at, end)
-    if (records === 0) return 0
+    if (records === 0) return flat ? this.liftCrossing(place, mode, end) : 0
     const instructions = host.liftedInstructions
     this.selector.prepare(at, records, instructions, mode, place & 4095)
-    if (!flat) {
-      const { u8, u16 } = this.s
-      u8.fill(0, first, first + UOP_SIZE)
-      u16[(first + UOP_OP) >> 1] = UOP.CHECK_REL << 2
-      u16[(first + UOP_IP) >> 1] = 0
-      u8[first + UOP_INDEX] = instructions
-      u16[(first + UOP_HANDLER) >> 1] = this.enterCs
-    }
+    if (!flat) this.writeEntry(first, instructions, this.enterCs)
     this.stats.blocksLifted++
     return store.add(place, mode, flat ? records : records + 1, instructions, host.liftedBytes)
+  }
+
+  /** A block of the one instruction at `place`, which goes on in the next page: its first record checks that the page is still where it was. */
+  private liftCrossing(place: number, mode: number, end: number): number {
+    const { store, host } = this
+    const first = store.next + BLOCK_HEADER_SIZE
+    const records = host.liftCrossing(place, first + UOP_SIZE, end)
+    if (records === 0) return 0
+    this.selector.prepare(first + UOP_SIZE, records, 1, mode, place & 4095)
+    this.writeEntry(first, 1, this.enterCrossing)
+    this.s.i32[(first + UOP_IMM) >> 2] = host.secondPlace
+    this.stats.blocksLifted++
+    const block = store.add(place, mode, records + 1, 1, host.liftedBytes)
+    store.addTail(host.secondPlace, host.tailBytes, block)
+    return block
+  }
+
+  /** Writes a block's first record, which checks something and is part of no instruction. */
+  private writeEntry(record: number, instructions: number, handler: number): void {
+    const { u8, u16 } = this.s
+    u8.fill(0, record, record + UOP_SIZE)
+    u16[(record + UOP_OP) >> 1] = UOP.CHECK_REL << 2
+    u16[(record + UOP_IP) >> 1] = 0
+    u8[record + UOP_INDEX] = instructions
+    u16[(record + UOP_HANDLER) >> 1] = handler
   }
 
   private noteJump(block: number): void {

@@ -57,6 +57,7 @@ class Writer {
   private view: DataView = new DataView(this.buffer.buffer)
   private used = 0
 
+  /** Makes room; to be called before `buffer` and `view` are looked at, which it may replace. */
   private room(bytes: number): number {
     if (this.used + bytes > this.buffer.length) this.flush()
     const at = this.used
@@ -74,17 +75,20 @@ class Writer {
   }
 
   u8(value: number): void {
-    this.view.setUint8(this.room(1), value)
+    const at = this.room(1)
+    this.view.setUint8(at, value)
   }
 
   u32(value: number): void {
-    this.view.setUint32(this.room(4), value, true)
+    const at = this.room(4)
+    this.view.setUint32(at, value, true)
   }
 
   bytes(bytes: Uint8Array): void {
     this.u32(bytes.length)
     if (bytes.length < CHUNK / 4) {
-      this.buffer.set(bytes, this.room(bytes.length))
+      const at = this.room(bytes.length)
+      this.buffer.set(bytes, at)
       return
     }
     this.flush()
@@ -121,7 +125,8 @@ class Writer {
       this.u32(value >>> 0)
     } else {
       this.u8(TAG.number)
-      this.view.setFloat64(this.room(8), value, true)
+      const at = this.room(8)
+      this.view.setFloat64(at, value, true)
     }
   }
 

@@ -71,6 +71,8 @@ export class Harness implements ThreadedHost {
   fills = 0
   liftedInstructions = 0
   liftedBytes = 0
+  secondPlace = 0
+  tailBytes = 0
   /** What a bailing instruction does; default: stop. */
   onStep: () => boolean = () => false
 

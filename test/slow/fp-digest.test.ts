@@ -3,15 +3,13 @@
  * digests, which must equal those that the same program printed on this machine's processor. Approximations are compared with the true value or with the
  * processor's to the accuracy that the manual promises. `npm run guests` makes the program.
  */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { GUESTS, guestFile, KERNELS, type Kernel, linuxAt, missingLinux, run } from './linux-states.js'
+import { KERNELS, type Kernel, linuxAt, linuxFiles } from './linux-states.js'
+import { guestFile, needs, SerialShell } from './real-guest.js'
 
 const programs = [32, 64].flatMap((bits) => [`fp-digest-${bits}`, `fp-digest-${bits}.native.txt`])
-const missing = [...missingLinux, ...programs.filter((name) => !existsSync(join(GUESTS, name)))]
-const why = missing.length === 0 ? '' : ` [skipped: no ${missing.join(', ')}; 'npm run guests' makes them]`
+const { skip, why } = needs(...linuxFiles, ...programs)
 
 /** Which programs each kernel runs: the 64-bit one runs both. */
 const PROGRAMS: Readonly<Record<Kernel, readonly (32 | 64)[]>> = { '686': [32], amd64: [64, 32] }
@@ -95,14 +93,15 @@ function judge([name, ...fields]: readonly string[], native: readonly string[]):
 // biome-ignore format: a dense list reads better
 const KERNEL_DECIDES: Readonly<Record<Kernel, readonly string[]>> = { '686': ['pcid'], amd64: [] }
 
-describe.skipIf(missing.length > 0)(`floating point inside Linux${why}`, () => {
+describe.skipIf(skip)(`floating point inside Linux${why}`, () => {
   describe.each(KERNELS)('%s', (kernel) => {
     const outputs = new Map<number, string>()
     let cpuinfo: ReadonlySet<string>
 
     beforeAll(async () => {
       const pc = await linuxAt(kernel, 'shell')
-      await run(pc, 'stty -echo')
+      const shell = new SerialShell(pc)
+      await shell.run('stty -echo')
       for (const bits of PROGRAMS[kernel]) {
         const archive = Buffer.from(gzipSync(guestFile(`fp-digest-${bits}`), { level: 9 })).toString('base64')
         pc.serial.write(`base64 -d | gunzip > /tmp/fp-digest-${bits}\n`)
@@ -112,9 +111,9 @@ describe.skipIf(missing.length > 0)(`floating point inside Linux${why}`, () => {
           await pc.run({ instructions: 100_000_000, until: () => pc.board.uart.queued === 0 })
         }
         pc.serial.write('\x04')
-        outputs.set(bits, await run(pc, `chmod +x /tmp/fp-digest-${bits}; /tmp/fp-digest-${bits}`, 5_000_000_000))
+        outputs.set(bits, await shell.run(`chmod +x /tmp/fp-digest-${bits}; /tmp/fp-digest-${bits}`, 5_000_000_000))
       }
-      const flags = await run(pc, 'grep -m 1 ^flags /proc/cpuinfo')
+      const flags = await shell.run('grep -m 1 ^flags /proc/cpuinfo')
       cpuinfo = new Set(flags.split(':')[1]!.trim().split(' '))
     })
 

@@ -6,8 +6,6 @@ import { describe, expect, it } from 'vitest'
 import { decodeSnapshot, encodeSnapshot, hashState, type Pc, type PcState } from '../../src/machine/index.js'
 import { KERNELS, linuxNeeds, linuxState, MILESTONES, makePc } from './linux-states.js'
 
-const reason =
-  missingLinux.length === 0 ? '' : ` [skipped: no ${missingLinux.join(', ')}; 'npm run guests' fetches them]`
 const WINDOW = 10_000_000
 
 /** Runs until exactly so many more instructions are retired: budgets count sleep as well. */

@@ -19,10 +19,12 @@ export type Milestone = (typeof MILESTONES)[number]
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const GUESTS: string = join(ROOT, '.guests')
 
-/** What the boots need, and whether it is there. */
-export const linuxNeeds: { readonly skip: boolean; readonly why: string } = needs(
-  ...KERNELS.flatMap((kernel) => [`linux-${kernel}`, `initrd-${kernel}.cpio.gz`]),
-)
+/** What the boots need. */
+export const linuxFiles: readonly string[] = KERNELS.flatMap((kernel) => [
+  `linux-${kernel}`,
+  `initrd-${kernel}.cpio.gz`,
+])
+export const linuxNeeds: ReturnType<typeof needs> = needs(...linuxFiles)
 
 /** Instructions in which a kernel must have reached its shell. */
 export const BOOT_LIMIT = 9_000_000_000

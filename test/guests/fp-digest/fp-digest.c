@@ -491,8 +491,8 @@ static void x87_op(const struct x87_op *op) {
   if (kind == P_REMAINDER || kind == P_FLAGS) last = 1;
   if (kind == P_COMPARE) last = 1;
   for (u32 mode = first; mode < last; mode++) {
-    /* Each pair of edges in a third of the modes. */
-    u32 step = kind == P_PAIR || kind == P_REMAINDER ? 3 : 1;
+    /* Each pair of edges in a fifth of the modes. */
+    u32 step = kind == P_PAIR ? 5 : kind == P_REMAINDER ? 3 : 1;
     for (u32 n = step == 1 ? 0 : (mode + mode / 4) % step; n < count; n += step) x87_case(op, mode, n);
   }
   if (kind == P_COMPARE)
