@@ -57,6 +57,7 @@ export class CoprocessorError implements PortDevice {
     if (this.asserted) this.ignored = true
   }
 
+  /** No error, and no request. */
   reset(): void {
     this.asserted = false
     this.requested = false
@@ -64,6 +65,7 @@ export class CoprocessorError implements PortDevice {
     this.irq.setLevel(false)
   }
 
+  /** The latches. */
   saveState(): CoprocessorErrorState {
     return { version: 1, ferr: this.asserted, requested: this.requested, ignne: this.ignored }
   }

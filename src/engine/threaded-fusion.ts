@@ -1,6 +1,6 @@
 /** Which sequences of records run as one step, besides compare-and-branch. Dispatch is what costs, so whole instructions are one step where they are frequent. */
 
-import { FORMS, WIDTHS } from './threaded-builder.js'
+import { FORMS, type Form, WIDTHS } from './threaded-builder.js'
 import { branchName, TARGETS } from './threaded-handlers-control.js'
 import { FOR_WRITE, memoryName, STACKS, stackName } from './threaded-handlers-memory.js'
 import { ALIGNED, FROM_MEMORY, loadedOperation, simdName, TEMPORARY, vectorName } from './threaded-handlers-simd.js'
@@ -108,10 +108,65 @@ function fuseFloats(r: HandlerRegistry): void {
   }
 }
 
+/**
+ * Neighbours in straight-line code. Which ones are worth a step of their own was measured while Linux unpacked itself and multiplied large numbers: moves,
+ * sums, shifts and plain loads and stores in every order.
+ */
+function fuseNeighbours(r: HandlerRegistry): void {
+  const quiet = (names: readonly string[], bits: number): string[] => names.map((name) => `${name}${bits}-`)
+  const common = (bits: 32 | 64): string[] => [
+    `MOV${bits}`,
+    `MOV_IMM${bits}`,
+    `ADD${bits}`,
+    `CMP${bits}`,
+    `IMUL2.${bits}`,
+    `LEA${bits}.${bits}D`,
+    `LEA${bits}.${bits}X`,
+    ...quiet(['ADD', 'SUB', 'AND', 'XOR', 'ADD_IMM', 'SHL_IMM', 'SHR_IMM', 'SAR_IMM'], bits),
+  ]
+  const accesses = (forms: readonly Form[], widths: readonly number[]): string[] =>
+    widths.flatMap((w) => forms.flatMap((form) => [memoryName('LOAD', w, form), memoryName('STORE', w, form)]))
+  const groups = [
+    [...common(32), 'ZERO_EXTEND16', ...accesses([FORMS.FLAT32_D, FORMS.FLAT32_X], [2])],
+    [...common(32), ...accesses([FORMS.FLAT64_D, FORMS.FLAT64_X], [2])],
+    [...common(64), ...accesses([FORMS.FLAT64_D, FORMS.FLAT64_X], [3])],
+  ]
+  for (const names of groups) {
+    for (const first of names) for (const second of names) r.fuse([first, second])
+  }
+}
+
+/** A compare with memory and the branch on it, and the other ways in which loops end. */
+function fuseBranches(r: HandlerRegistry): void {
+  for (const [forms, target] of [
+    [[FORMS.FLAT32_D, FORMS.FLAT32_X], TARGETS.W32],
+    [[FORMS.FLAT64_D, FORMS.FLAT64_X], TARGETS.W64],
+  ] as const) {
+    for (const w of WIDTHS) {
+      if (w.index === 1 || (w.index === 3 && target === TARGETS.W32)) continue
+      for (const code of [2, 3, 4, 5, 6, 7, 12, 13, 14, 15]) {
+        const branch = branchName(`JCC.${code}`, target)
+        for (const op of ['CMP', 'CMP_IMM', 'TEST', 'TEST_IMM']) {
+          const compare = `${op}${w.bits}`
+          if (!r.has(`${compare}+${branch}`)) continue
+          for (const form of forms) {
+            const load = memoryName('LOAD', w.index, form)
+            r.fuse([load, compare, branch], (g) => r.chained(g, [load, `${compare}+${branch}`]))
+          }
+        }
+        if (code === 4 || code === 5)
+          for (const op of ['ADD', 'ADD_IMM', 'SUB', 'AND', 'OR']) r.fuse([`${op}${w.bits}`, branch])
+      }
+    }
+  }
+}
+
 /** Adds the fused handlers; the plain ones must be there. */
 export function defineFusions(registry: HandlerRegistry): void {
   fuseReturnsAndCalls(registry)
   fuseLoads(registry)
   fuseVectors(registry)
   fuseFloats(registry)
+  fuseNeighbours(registry)
+  fuseBranches(registry)
 }

@@ -25,12 +25,14 @@ export const HANDLER_BAIL = 0
 export const HANDLER_NOP = 1
 
 const VARIANT_BITS = 6
+/** Handler numbers have so many bits: a pair of them must fit 31. */
+const ID_BITS = 14
 
 export class HandlerRegistry {
   readonly handlers: Handler[] = []
   /** By `(kind << 2 | width) << 6 | variant`. */
   private readonly single = new Int16Array(128 << (2 + VARIANT_BITS))
-  /** By `first << 12 | second`: the handler of both. */
+  /** By `first << ID_BITS | second`: the handler of both. */
   private readonly pairs = new Map<number, number>()
   private readonly byName = new Map<string, number>()
   /** Of the micro-op SIMD: by operation, or by `operation << 8 | immediate`. */
@@ -40,7 +42,7 @@ export class HandlerRegistry {
 
   private add(handler: Handler): number {
     const id = this.handlers.push(handler) - 1
-    if (id >= 1 << 12) throw new RangeError('too many handlers')
+    if (id >= 1 << ID_BITS) throw new RangeError('too many handlers')
     this.byName.set(handler.name, id)
     return id
   }
@@ -99,7 +101,20 @@ export class HandlerRegistry {
 
   /** The handler that does `first` and then `second`, or 0. */
   findPair(first: number, second: number): number {
-    return this.pairs.get((first << 12) | second) ?? 0
+    return this.pairs.get((first << ID_BITS) | second) ?? 0
+  }
+
+  /** The bodies of existing handlers one after the other, for a handler that covers the records of all. */
+  chained(g: HandlerBuilder, names: readonly string[]): Code {
+    const start = g.at
+    const code = names.map((name) => {
+      const { body, records } = this.handlers[this.id(name)]!
+      const one = body(g)
+      g.at += records * UOP_SIZE
+      return one
+    })
+    g.at = start
+    return code
   }
 
   /** Makes one step of a chain of existing handlers. `body`, if given, replaces the concatenation of their bodies. */
@@ -110,7 +125,7 @@ export class HandlerRegistry {
       const second = this.id(names[i]!)
       const first = id
       name += `+${names[i]}`
-      const known = this.pairs.get((first << 12) | second)
+      const known = this.pairs.get((first << ID_BITS) | second)
       if (known !== undefined) {
         id = known
         continue
@@ -122,19 +137,9 @@ export class HandlerRegistry {
         name,
         records: a.records + b.records,
         ends: b.ends,
-        body:
-          last && body
-            ? body
-            : (g) => {
-                const start = g.at
-                const one = a.body(g)
-                g.at = start + a.records * UOP_SIZE
-                const two = b.body(g)
-                g.at = start
-                return [one, two]
-              },
+        body: last && body ? body : (g) => this.chained(g, [a.name, b.name]),
       })
-      this.pairs.set((first << 12) | second, id)
+      this.pairs.set((first << ID_BITS) | second, id)
     }
   }
 }

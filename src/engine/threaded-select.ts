@@ -128,12 +128,17 @@ for (const kind of [
 ])
   hasQuietForm[kind] = 1
 
+/** Records of the longest block. */
+const MAX_RECORDS = 8192
+
 export class HandlerSelector {
   private readonly registry: HandlerRegistry
   private readonly i32: Int32Array
   private readonly u16: Uint16Array
   private readonly u8: Uint8Array
-  private readonly ids = new Uint16Array(8192)
+  private readonly ids = new Uint16Array(MAX_RECORDS)
+  /** Steps from each record to the end of the block. */
+  private readonly steps = new Uint16Array(MAX_RECORDS + 1)
 
   /** `buffer` is the linear memory that holds the records. */
   constructor(registry: HandlerRegistry, buffer: ArrayBufferLike) {
@@ -145,7 +150,7 @@ export class HandlerSelector {
 
   /**
    * Prepares `records` records from `at`, which are `instructions` instructions lifted for `mode` from code that starts `pageOffset` bytes into its
-   * page. At most 8192 records.
+   * page. At most {@link MAX_RECORDS} records.
    */
   prepare(at: number, records: number, instructions: number, mode: number, pageOffset: number): void {
     const ids = this.ids
@@ -174,15 +179,24 @@ export class HandlerSelector {
       else if (effect === FLAGS_SET) seen = false
       ids[i] = id
     }
-    for (let i = 0; i < records; i++) {
+    // Chains of records that make the fewest steps; of equal ones the shorter first, so that branches keep their compare.
+    const { steps } = this
+    steps[records] = 0
+    for (let i = records - 1; i >= 0; i--) {
       const record = at + i * UOP_SIZE
       let id = ids[i]!
+      let best = id
+      let fewest = steps[i + 1]!
       for (let j = i + 1; j < records; j++) {
-        const fused = this.registry.findPair(id, ids[j]!)
-        if (!fused) break
-        id = fused
+        id = this.registry.findPair(id, ids[j]!)
+        if (!id) break
+        if (steps[j + 1]! < fewest) {
+          fewest = steps[j + 1]!
+          best = id
+        }
       }
-      u16[(record + UOP_HANDLER) >> 1] = id
+      steps[i] = fewest + 1
+      u16[(record + UOP_HANDLER) >> 1] = best
       u8[record + UOP_INDEX] = instructions - u8[record + UOP_INDEX]!
       this.clearLinks(record, pageOffset)
     }

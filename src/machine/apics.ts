@@ -18,9 +18,13 @@ export const LOCAL_APIC_FREQUENCY = 1_000_000_000
 export interface ProcessorPins extends TscSource {
   /** The interrupt source of the processor may have changed its mind. */
   interruptChanged(): void
+  /** A non-maskable interrupt. */
   nmi(): void
+  /** A system-management interrupt. */
   smi(): void
+  /** INIT. */
   init(): void
+  /** A start-up IPI. */
   startUp(vector: number): void
 }
 
@@ -58,6 +62,7 @@ class LocalApicWindow implements MmioDevice {
   }
 }
 
+/** See the head of this file: local APICs, I/O APIC, their bus and their windows. */
 export class Apics {
   readonly bus: ApicBus = new ApicBus()
   readonly local: readonly LocalApic[]
@@ -134,6 +139,7 @@ export class Apics {
     this.local[0]!.virtualWire()
   }
 
+  /** Power-up: every local APIC as after reset, the I/O APIC masked. */
   reset(): void {
     for (const apic of this.local) apic.reset()
     this.io.reset()

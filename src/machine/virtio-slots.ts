@@ -29,6 +29,7 @@ export interface VirtioParts {
 /** What {@link makeVirtio} needs of the board. */
 export interface VirtioSurroundings {
   readonly space: AddressSpace
+  /** A clock for each device. */
   readonly clock: () => Clock
   readonly entropy: SeededEntropy
   readonly messages: MessageSink | undefined

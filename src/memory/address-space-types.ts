@@ -64,12 +64,14 @@ export interface AddressSpaceState {
   /** RAM contents, as stretches of pages that are not all zero. */
   readonly chunks: readonly { readonly address: number; readonly bytes: Uint8Array }[]
   /** Position and visibility of the overlays, in order of creation; null when the parts that own them restore them. */
-  readonly overlays: readonly {
-    readonly base: number
-    readonly size: number
-    readonly read: boolean
-    readonly write: boolean
-  }[] | null
+  readonly overlays:
+    | readonly {
+        readonly base: number
+        readonly size: number
+        readonly read: boolean
+        readonly write: boolean
+      }[]
+    | null
   /** Physical pages in the dirty log, or null when it is off. */
   readonly dirty: readonly number[] | null
 }

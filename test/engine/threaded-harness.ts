@@ -150,6 +150,11 @@ export class Harness implements ThreadedHost {
     return uops.length
   }
 
+  /** No program of these tests crosses pages. */
+  liftCrossing(): number {
+    return 0
+  }
+
   fill(low: number, high: number, write: boolean): boolean {
     this.fills++
     const linear = high * 4294967296 + (low >>> 0)

@@ -14,7 +14,8 @@ const LIMIT = 25e9
 const DRAW = 400_000_000
 
 async function installer(architecture: 'i386' | 'amd64', commandLine: string, where: 'screen' | 'serial'): Promise<Pc> {
-  const pc = new Pc({ memory: 512 << 20 })
+  // With less the amd64 one speaks of too little memory first.
+  const pc = new Pc({ memory: 1 << 30 })
   pc.loadLinux(guestFile(`installer-${architecture}/linux`), {
     initrd: guestFile(`installer-${architecture}/initrd.gz`),
     commandLine,

@@ -5,6 +5,7 @@
  */
 import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, it } from 'vitest'
+import type { Pc } from '../../src/machine/index.js'
 import { KERNELS, type Kernel, linuxAt, linuxFiles } from './linux-states.js'
 import { guestFile, needs, SerialShell } from './real-guest.js'
 
@@ -31,8 +32,9 @@ interface Printed {
 }
 
 function parse(text: string): Printed {
-  const lines = text.split('\n').filter((line) => line !== '')
-  expect(lines.at(-1)).toBe('done')
+  const all = text.split('\n')
+  const lines = all.slice(all.findIndex((line) => line.endsWith('begin')) + 1, all.lastIndexOf('done'))
+  expect(lines.length).toBeGreaterThan(1000)
   const names = (key: string): string[] =>
     lines
       .find((line) => line.startsWith(`${key} `))!
@@ -93,6 +95,23 @@ function judge([name, ...fields]: readonly string[], native: readonly string[]):
 // biome-ignore format: a dense list reads better
 const KERNEL_DECIDES: Readonly<Record<Kernel, readonly string[]>> = { '686': ['pcid'], amd64: [] }
 
+/** Types a program into a file: there is no other way in that either kernel has a driver for without modules. */
+async function upload(pc: Pc, program: Uint8Array, path: string): Promise<void> {
+  // Twice: what a first pass leaves of the repetitive code is repetitive as well.
+  const archive = gzipSync(gzipSync(program, { level: 9 }), { level: 9 }).toString('base64')
+  pc.serial.write(`stty -echo; base64 -d | gunzip | gunzip > ${path}\n`)
+  await pc.run({ instructions: 30_000_000 })
+  for (let at = 0; at < archive.length; at += TYPED) {
+    pc.serial.write(`${archive.slice(at, at + TYPED)}\n`)
+    await pc.run({ instructions: 100_000_000, until: () => pc.board.uart.queued === 0 })
+  }
+  // End of file, at the start of a line.
+  pc.serial.write('\x04')
+  await pc.run({ instructions: 30_000_000 })
+  pc.serial.write(`stty echo; chmod +x ${path}\n`)
+  await pc.run({ instructions: 30_000_000 })
+}
+
 describe.skipIf(skip)(`floating point inside Linux${why}`, () => {
   describe.each(KERNELS)('%s', (kernel) => {
     const outputs = new Map<number, string>()
@@ -101,19 +120,11 @@ describe.skipIf(skip)(`floating point inside Linux${why}`, () => {
     beforeAll(async () => {
       const pc = await linuxAt(kernel, 'shell')
       const shell = new SerialShell(pc)
-      await shell.run('stty -echo')
       for (const bits of PROGRAMS[kernel]) {
-        const archive = Buffer.from(gzipSync(guestFile(`fp-digest-${bits}`), { level: 9 })).toString('base64')
-        pc.serial.write(`base64 -d | gunzip > /tmp/fp-digest-${bits}\n`)
-        await pc.run({ instructions: 20_000_000 })
-        for (let at = 0; at < archive.length; at += TYPED) {
-          pc.serial.write(`${archive.slice(at, at + TYPED)}\n`)
-          await pc.run({ instructions: 100_000_000, until: () => pc.board.uart.queued === 0 })
-        }
-        pc.serial.write('\x04')
-        outputs.set(bits, await shell.run(`chmod +x /tmp/fp-digest-${bits}; /tmp/fp-digest-${bits}`, 5_000_000_000))
+        await upload(pc, guestFile(`fp-digest-${bits}`), `/tmp/fp-digest-${bits}`)
+        outputs.set(bits, await shell.run(`/tmp/fp-digest-${bits}`, 5_000_000_000))
       }
-      const flags = await shell.run('grep -m 1 ^flags /proc/cpuinfo')
+      const [flags] = /^flags\s*:.*$/m.exec(await shell.run('grep -m 1 ^flags /proc/cpuinfo'))!
       cpuinfo = new Set(flags.split(':')[1]!.trim().split(' '))
     })
 
@@ -137,7 +148,8 @@ describe.skipIf(skip)(`floating point inside Linux${why}`, () => {
 
       it('finds in CPUID what /proc/cpuinfo shows', () => {
         const [mine] = both()
-        const decided = new Set(KERNEL_DECIDES[kernel])
+        // In 32-bit code Intel's processors report no SYSCALL, which a 64-bit kernel does see.
+        const decided = new Set([...KERNEL_DECIDES[kernel], ...(bits === 32 ? ['syscall'] : [])])
         expect(mine.yes.filter((name) => !cpuinfo.has(name) && !decided.has(name))).toEqual([])
         expect(mine.no.filter((name) => cpuinfo.has(name) && !decided.has(name))).toEqual([])
       })

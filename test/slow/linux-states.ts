@@ -75,11 +75,6 @@ export async function linuxState(kernel: Kernel, milestone: Milestone): Promise<
   return (await decodeSnapshot(readFileSync(stateFile(statesFolder(), kernel, milestone)))) as PcState
 }
 
-/** What the kernel printed up to the shell. */
-export function bootLog(kernel: Kernel): string {
-  return readFileSync(join(statesFolder(), `${kernel}.log`), 'utf8')
-}
-
 /** A machine that stands at a milestone. */
 export async function linuxAt(kernel: Kernel, milestone: Milestone, engine: EngineName = 'threaded'): Promise<Pc> {
   const pc = makePc(engine)

@@ -1,6 +1,5 @@
 /** `tsx make-linux-states.ts KERNEL`: boots a kernel to its shell and saves it at the milestones of `linux-states.ts`. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { encodeSnapshot } from '../../src/machine/index.js'
 import {
   BOOT_LIMIT,
@@ -37,7 +36,6 @@ await save('banner')
 await until('Run /init as init process')
 await save('first-process')
 await new SerialShell(pc).ready(BOOT_LIMIT)
-writeFileSync(join(folder, `${kernel}.log`), pc.serial.text)
 await save('shell')
 pc.serial.write(WORKLOAD)
 await pc.run({ instructions: 200_000_000 })

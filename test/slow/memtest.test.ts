@@ -1,5 +1,6 @@
 /**
- * Memtest86+ 6.10 as Debian ships it: a whole pass by the Linux boot protocol, and its CDs by firmware on two processors.
+ * Memtest86+ 6.10 as Debian ships it: a whole pass by the Linux boot protocol, and its CDs by firmware on two processors. A pass takes 21 thousand million
+ * instructions on ia32, 14 on x64; a CD 300 million to its fourth test.
  */
 import { decode } from 'fast-png'
 import { describe, expect, it } from 'vitest'
@@ -30,9 +31,8 @@ describe.each(['ia32', 'x64'] as const)('Memtest86+ %s', (mode) => {
     expect(screen).toMatch(/L2 Cache: +2MB /)
     expect(screen).toMatch(/Memory +: +16MB /)
     expect(screen).toMatch(/CPU: 1 Cores 1 Threads +SMP: Disabled/)
-    expect(screen).toMatch(/Pass: +1 +Errors: 0 /)
-    expect(screen).toMatch(/6\.10\.unknown\.x(32|64)/)
-    expect(screen).toContain(mode === 'ia32' ? '.x32' : '.x64')
+    expect(screen).toMatch(/Pass: +1 +Errors: 0$/m)
+    expect(screen).toContain(`6.10.unknown.${mode === 'ia32' ? 'x32' : 'x64'}`)
     // White on blue, its title red on grey, as VGA's palette has them.
     const { width, height, data } = decode(encodePng(pc.screen.render()))
     expect([width, height]).toEqual([720, 400])
@@ -55,7 +55,7 @@ describe.each(['ia32', 'x64'] as const)('Memtest86+ %s', (mode) => {
     expect(pc.firmwareLog.text).toContain('Booting from DVD/CD')
     const screen = text(pc)
     expect(screen).toMatch(/CPU: 2S \/ 2C \/ 2T +SMP: 2T \(PAR\)/)
-    expect(screen).toMatch(/Memory +: +31MB /)
-    expect(screen).toMatch(/Errors: 0 /)
+    expect(screen).toMatch(/Memory +: +32MB /)
+    expect(screen).toMatch(/Errors: 0$/m)
   })
 })

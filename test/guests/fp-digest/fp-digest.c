@@ -6,8 +6,8 @@
  *     fp-digest -b NAME            the digest of every 64th case of one instruction
  *     fp-digest -t NAME FROM TO    those cases with operands and results
  *
- * Lines that begin with `~` hold results that may differ by a unit in the last place, or are approximations: the reader has to judge them.
- * Lines that begin with `cpuid` say what CPUID reports, in Linux's spelling.
+ * The lines lie between `begin` and `done`. Those that begin with `~` hold results that may differ by a unit in the last place, or are approximations:
+ * the reader has to judge them. Lines that begin with `cpuid` say what CPUID reports, in Linux's spelling.
  */
 #include "bare.h"
 #include "values.h"
@@ -511,6 +511,7 @@ void start(long *stack) {
     blocks = equal(arguments[1], "-b");
     if (stack[0] > 4) trace_from = parse(arguments[3]), trace_to = parse(arguments[4]);
   }
+  if (!wanted) put("begin\n");
   for (u32 n = 0; n < COUNT(x87_ops); n++) x87_op(&x87_ops[n]);
   for (u32 n = 0; n < COUNT(vector_ops); n++) vector_op(&vector_ops[n]);
   images();
