@@ -48,6 +48,8 @@ export const RUN_USAGE: string = `Usage: virtkit run [options]
   --pace virtual|host           how idle time passes: at once, or as on a clock (default host at a terminal)
   --date ISO                    date of the real-time clock at power-on (default 2000-01-01)
   --seed N                      seed of the machine's random numbers (default 1)
+  --save FILE                   save the machine as it is at the end of the run
+  --load FILE                   start from a saved machine: with the options, images and disks that it was made with
   --journal FILE                record every input, so that the run can be repeated
   --replay FILE                 repeat a recorded run: with the same images and kernel, and disks as they were then
   --no-reboot                   end with status 0 when the guest resets the machine
@@ -86,6 +88,8 @@ const OPTIONS = {
   pace: { type: 'string' },
   date: { type: 'string' },
   seed: { type: 'string' },
+  save: { type: 'string' },
+  load: { type: 'string' },
   journal: { type: 'string' },
   replay: { type: 'string' },
   'no-acpi': { type: 'boolean' },
@@ -347,6 +351,8 @@ export interface Plan {
   /** Undefined: as it suits the input. */
   readonly pace: 'virtual' | 'host' | undefined
   readonly replay: Journal | undefined
+  /** The file of a saved machine to start from. */
+  readonly snapshot: Uint8Array | undefined
 }
 
 function readJournal(file: string): Journal {
@@ -355,8 +361,11 @@ function readJournal(file: string): Journal {
 
 /** Flags that only make sense together, or not together. */
 function checkCombinations(flags: Flags): void {
-  if (flags.kernel === undefined && flags.bios === undefined) {
-    usage('nothing to start: --kernel FILE or --bios FILE was expected')
+  if (flags.kernel === undefined && flags.bios === undefined && flags.load === undefined) {
+    usage('nothing to start: --kernel FILE, --bios FILE or --load FILE was expected')
+  }
+  if (flags.kernel !== undefined && flags.load !== undefined) {
+    usage('a saved machine brings its kernel: either --kernel or --load was expected, got both')
   }
   if (flags.kernel !== undefined && flags.bios !== undefined) {
     usage('--kernel starts without firmware: either --kernel or --bios was expected, got both')
@@ -394,6 +403,8 @@ export function plan(flags: Flags): Plan {
   const initrd = flags.initrd === undefined ? undefined : readInitrd(flags.initrd)
   const modules = (flags.module ?? []).map(parseModule)
   if (display.kind === 'png') checkWritable(display.file)
+  if (flags.save !== undefined) checkWritable(flags.save)
+  const snapshot = flags.load === undefined ? undefined : read(flags.load, 'snapshot')
   const commandLine = flags.append ?? ''
-  return { options, kernel, commandLine, initrd, entry, modules, typing, display, timeoutMs, pace, replay }
+  return { options, kernel, commandLine, initrd, entry, modules, typing, display, timeoutMs, pace, replay, snapshot }
 }

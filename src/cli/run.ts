@@ -1,6 +1,15 @@
 /** `virtkit run`. */
-import { appendFileSync, writeFileSync } from 'node:fs'
-import { JournalRecorder, Pc, type RunResult, replayJournal } from '../machine/index.js'
+import { appendFileSync, renameSync, writeFileSync } from 'node:fs'
+import { VirtkitError } from '../contracts/index.js'
+import {
+  decodeSnapshot,
+  encodeSnapshot,
+  JournalRecorder,
+  Pc,
+  type PcState,
+  type RunResult,
+  replayJournal,
+} from '../machine/index.js'
 import { encodePng } from '../node/index.js'
 import { type InputStream, SerialInput } from './console.js'
 import { EXIT_HALTED, EXIT_INTERRUPTED, EXIT_POWER_OFF, EXIT_TIMEOUT, EXIT_TRIPLE_FAULT } from './exit-status.js'
@@ -92,6 +101,27 @@ function load(pc: Pc, todo: Plan): void {
   }
 }
 
+/** Takes a saved machine over. What does not fit is reported as a fault of the file. */
+async function restore(pc: Pc, file: string, snapshot: Uint8Array): Promise<void> {
+  try {
+    pc.loadState((await decodeSnapshot(snapshot)) as PcState)
+  } catch (error) {
+    if (error instanceof VirtkitError && error.code === 'bad-state') badFile(`snapshot '${file}': ${error.message}`)
+    throw error
+  }
+}
+
+/** Saves the machine; the file is complete or not there. */
+async function save(pc: Pc, file: string): Promise<void> {
+  const bytes = await encodeSnapshot(pc.saveState())
+  try {
+    writeFileSync(`${file}.part`, bytes)
+    renameSync(`${file}.part`, file)
+  } catch (error) {
+    badFile(`snapshot '${file}' cannot be written: ${reason(error)}`)
+  }
+}
+
 /** Starts to record into a file, line by line. */
 function record(pc: Pc, file: string): JournalRecorder {
   try {
@@ -118,6 +148,7 @@ export async function run(args: readonly string[], streams: RunStreams = {}): Pr
   const todo = plan(flags)
   const pc = new Pc({ ...todo.options, onTripleFault: 'stop' })
   load(pc, todo)
+  if (todo.snapshot !== undefined) await restore(pc, flags.load!, todo.snapshot)
   if (todo.replay !== undefined) replayJournal(pc, todo.replay)
   const recorder = flags.journal === undefined ? undefined : record(pc, flags.journal)
   const serial = new Output(flags.serial ?? 'stdio')
@@ -132,6 +163,7 @@ export async function run(args: readonly string[], streams: RunStreams = {}): Pr
   const started = Date.now()
   const ending = await runToEnd(pc, flags, todo, { outputs: [serial, firmware], input, progress })
   recorder?.finish(ending.result)
+  if (flags.save !== undefined) await save(pc, flags.save)
   if (todo.display.kind === 'text') new Output('stdio').text(`${pc.screen.text().join('\n')}\n`)
   if (todo.display.kind === 'png') {
     try {
