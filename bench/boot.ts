@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- boot`: how long Debian's kernels take to reach userspace on the threaded engine, beside v86 (i686 only) and QEMU's TCG where it is
- * installed, and where the threaded engine's time goes. The guests come from `.guests/` (see `scripts/guests`). Every run is a process of its own.
+ * installed, and where the threaded engine's time goes. The guests come from `.guests/` (`scripts/linux-guests.ts`). Every run is a process of its own.
  * Options: --rounds N (default 1), --kernel 686|amd64, --only NAME, --no-profile, --out FILE without extension (default docs/benchmarks/boot).
  */
 import { spawn, spawnSync } from 'node:child_process'
@@ -26,7 +26,7 @@ type Kernel = '686' | 'amd64'
 const MARKS = [
   { name: 'first message', pattern: /Linux version/ },
   { name: 'userspace', pattern: /Run \/init as init process/ },
-  { name: 'shell prompt', pattern: /\n[^\n]*# (\x1b\[6n)?$/ },
+  { name: 'shell prompt', pattern: /\n[^\n]*# $/ },
 ] as const
 
 /** When a mark was seen. */
