@@ -122,6 +122,8 @@ export interface CpuCore {
   interruptEngine(): void
   /** Time-stamp counter as two halves; WRMSR(TSC) sets it. */
   readTsc(): bigint
+  /** The same as a number, without allocating; -1 where it would not be exact. */
+  readTscNumber(): number
   /** WRMSR(TSC): the counter goes on from here. */
   writeTsc(value: bigint): void
   /** MSRs without a field of their own, by number. */

@@ -133,7 +133,10 @@ export class Cpu implements EngineHost {
   private readonly bootstrap: boolean
   private stopRequested = false
   private tscOffset = 0n
+  /** The same as a number; NaN where it is not exact. */
+  private tscOffsetNumber = 0
   private readonly tscRate: bigint
+  private readonly tscRateNumber: number
   private readonly executor: Executor
   private readonly engine: Engine
   /** Engine-visible conditions under which only single steps are right. */
@@ -158,7 +161,8 @@ export class Cpu implements EngineHost {
     this.platform = options.platform ?? {}
     this.events = options.events
     this.wasmMemory = options.wasmMemory
-    this.tscRate = BigInt(options.tscPerInstruction ?? 1)
+    this.tscRateNumber = options.tscPerInstruction ?? 1
+    this.tscRate = BigInt(this.tscRateNumber)
     this.bootstrap = options.bootstrap ?? true
     this.s = new CpuState(space.bytes.buffer, offset)
     this.store = { offset: offset + CPU_MEMORY_SIZE, size: storeSize }
@@ -299,7 +303,7 @@ export class Cpu implements EngineHost {
     s.u8.set(saved.registers, s.base)
     s.flags = saved.flags
     this.retired = saved.retired
-    this.tscOffset = BigInt(`0x${saved.tscOffset}`)
+    this.setTscOffset(BigInt(`0x${saved.tscOffset}`))
     this.msr.clear()
     for (const [index, value] of saved.msrs) this.msr.set(index, BigInt(`0x${value}`))
     this.halted = saved.halted
@@ -346,9 +350,22 @@ export class Cpu implements EngineHost {
   }
 
   /** See CpuCore. */
+  readTscNumber(): number {
+    const count = this.platform.timestamp ? this.platform.timestamp() : this.retired * this.tscRateNumber
+    const sum = count + this.tscOffsetNumber
+    return count <= Number.MAX_SAFE_INTEGER && sum >= 0 && sum <= Number.MAX_SAFE_INTEGER ? sum : -1
+  }
+
+  /** See CpuCore. */
   writeTsc(value: bigint): void {
-    this.tscOffset = value - this.timestamp()
+    this.setTscOffset(value - this.timestamp())
     this.platform.timestampWritten?.()
+  }
+
+  private setTscOffset(value: bigint): void {
+    this.tscOffset = value
+    const signed = Number(BigInt.asIntN(64, value))
+    this.tscOffsetNumber = Number.isSafeInteger(signed) ? signed : Number.NaN
   }
 
   /** What the time-stamp counter counts, before software's offset. */

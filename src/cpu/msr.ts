@@ -9,7 +9,7 @@ import type { CpuCore } from './cpu-types.js'
 import { raiseGp, raiseUd } from './exceptions.js'
 import { OFF_SEG, SEG_BASE, SEG_STRIDE } from './layout.js'
 import type { Feature } from './models.js'
-import { requireCpl0, setSlot } from './system-common.js'
+import { requireCpl0, setSlot, TWO32 } from './system-common.js'
 
 export const MSR_P5_MC_ADDR = 0x0
 export const MSR_P5_MC_TYPE = 0x1
@@ -71,6 +71,8 @@ export class MsrFile extends Map<number, bigint> {
   sysretSelector = 0
   /** Bits 31–0, signed. */
   fmask = 0
+  /** Bits 31–0, signed. */
+  tscAux = 0
 
   override set(index: number, value: bigint): this {
     this.note(index, value)
@@ -107,6 +109,9 @@ export class MsrFile extends Map<number, bigint> {
         break
       case MSR_FMASK:
         this.fmask = Number(BigInt.asIntN(32, value))
+        break
+      case MSR_TSC_AUX:
+        this.tscAux = Number(BigInt.asIntN(32, value))
     }
   }
 }
@@ -323,17 +328,29 @@ function checkTsc(cpu: CpuCore): void {
   if (cpu.s.cr4 & CR4_TSD && cpu.cpl !== 0) raiseGp(0)
 }
 
+/** Puts the time-stamp counter into EDX:EAX. Kernels read it at every turn of a delay loop, so it goes without BigInt where it can. */
+function tscToEdxEax(cpu: CpuCore): void {
+  const { s } = cpu
+  const tsc = cpu.readTscNumber()
+  if (tsc < 0) {
+    setEdxEax(cpu, cpu.readTsc())
+    return
+  }
+  s.setReg32(0, tsc | 0)
+  s.setReg32(2, Math.floor(tsc / TWO32) | 0)
+}
+
 /** Helper RDTSC. */
 export function rdtsc(cpu: CpuCore): void {
   checkTsc(cpu)
-  setEdxEax(cpu, cpu.readTsc())
+  tscToEdxEax(cpu)
 }
 
 /** Helper RDTSCP. */
 export function rdtscp(cpu: CpuCore): void {
   checkTsc(cpu)
-  setEdxEax(cpu, cpu.readTsc())
-  cpu.s.setReg32(1, Number(cpu.msr.get(MSR_TSC_AUX) ?? 0n))
+  tscToEdxEax(cpu)
+  cpu.s.setReg32(1, cpu.msr.tscAux)
 }
 
 /** Helper RDPID: a = destination slot, c = its size. */

@@ -51,6 +51,34 @@ describe.each(['reference', 'threaded'] as const)('%s', (engine) => {
     expect(board.cpu.stats.exceptions[13]).toBe(1)
   })
 
+  // An instruction with bytes on two pages is kept by both: a store to either changes it (Intel SDM Vol. 3A, "Self-Modifying Code").
+  it('runs a changed instruction that crosses pages', () => {
+    const source = [
+      'mov ecx, 4',
+      'mov edi, 0',
+      'again:',
+      // 5 bytes from 20FFEh on: the immediate is bytes 20FFFh to 21002h.
+      'jmp 0x20ffe',
+      'times 0x20ffe-($-$$)-0x20000 nop',
+      'mov eax, 0x11111111',
+      'add edi, eax',
+      'cmp ecx, 3',
+      'ja next',
+      'je second',
+      'mov byte [0x20fff], 0x33',
+      'jmp next',
+      'second: mov byte [0x21002], 0x22',
+      'next: dec ecx',
+      'jnz again',
+      'hlt',
+    ].join('\n')
+    const board = flat32(engine, source, 0x20000)
+    // The block of the instruction is made when its second page has been fetched once.
+    board.run(100)
+    expect(board.cpu.s.reg32(7)).toBe((0x11111111 + 0x11111111 + 0x22111111 + 0x22111133) >>> 0)
+    expect(board.cpu.halted).toBe(true)
+  })
+
   // Intel SDM Vol. 2, "FCOM/FCOMP/FCOMPP": ST(0) is compared with ST(1). The decoder leaves operands of the instruction before where there are none.
   it('takes no operand of another instruction for one of FCOMPP', () => {
     const board = flat32(engine, 'fninit\nfld1\nfldz\nmov eax, ecx\nfcompp\nfnstsw ax', 0x20000)

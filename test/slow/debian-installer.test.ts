@@ -1,6 +1,6 @@
 /**
  * Debian's text installer up to its first question: on i386 in a frame buffer, which the kernel's own driver for the display sets up; on amd64 in VGA text and, as it
- * asks on every console that the kernel was given, on the serial line. That takes 13 and 10 thousand million instructions.
+ * asks on every console that the kernel was given, on the serial line. That takes 13 and 12.5 thousand million instructions.
  */
 import { decode } from 'fast-png'
 import { describe, expect, it } from 'vitest'
