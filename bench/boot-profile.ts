@@ -5,7 +5,6 @@ export interface ProfileShare {
   readonly part: string
   /** 0 to 1. */
   readonly share: number
-  readonly seconds: number
 }
 
 interface Profile {
@@ -62,7 +61,5 @@ export async function profiled(work: () => void): Promise<ProfileShare[]> {
     times.set(part, (times.get(part) ?? 0) + profile.timeDeltas[n]! / 1e6)
   })
   const total = [...times.values()].reduce((sum, time) => sum + time, 0)
-  return [...times]
-    .map(([part, seconds]) => ({ part, share: seconds / total, seconds }))
-    .sort((a, b) => b.seconds - a.seconds)
+  return [...times].map(([part, seconds]) => ({ part, share: seconds / total })).sort((a, b) => b.share - a.share)
 }

@@ -147,7 +147,7 @@ export function writeCr3(cpu: CpuCore, lo: number, hi: number): void {
   const value = number64(lo, high)
   if (s.cr0 & CR0_PG && s.cr4 & CR4_PAE && !s.longMode && !cpu.mem.loadPdptes(value)) raiseGp(0)
   s.cr3 = value
-  cpu.mem.configurePaging()
+  cpu.mem.cr3Changed()
   if (keep) return
   if (pcid) cpu.mem.flushPcid(lo & 0xfff)
   else cpu.mem.flushNonGlobal()

@@ -83,6 +83,8 @@ export interface CpuMemory {
   flushPage(linear: number): void
   /** CR0, CR4, EFER, PKRU or CR3 changed: takes the new paging mode over (no architectural flush). */
   configurePaging(): void
+  /** The same when CR3 alone changed. */
+  cr3Changed(): void
   /** Loads the PAE PDPTE registers from CR3; false when a reserved bit is set (then #GP). */
   loadPdptes(cr3: number): boolean
 }

@@ -97,7 +97,8 @@ export class LinearMemory implements CpuMemory {
   private readonly bytes: Uint8Array
   private cpl = 0
   private pcid = 0
-  private largeEntries = false
+  /** By number of the span modulo 256: entries of large pages may be in it. */
+  private readonly largeSpans: Uint8Array = new Uint8Array(256)
   /** Places of entries that may be valid, so that a flush need not look at all of them. Meaningless once `filledCount` exceeds its length. */
   private readonly filled: Int32Array = new Int32Array(2 * (DTLB_ENTRIES + ITLB_ENTRIES))
   private filledCount = 0
@@ -218,7 +219,7 @@ export class LinearMemory implements CpuMemory {
     const s = this.s
     const w = this.walker
     const flags = w.attributes | TLBF_VALID
-    if (flags & ATTR_LARGE) this.largeEntries = true
+    if (flags & ATTR_LARGE) this.largeSpans[largeSpan(page) & 0xff] = 1
     if (s.i32[(e + TLB_FLAGS) >> 2] === 0) this.noteFilled(e)
     else if (this.events && s.f64[(e + TLB_LINEAR) >> 3] !== page) {
       this.events.emit('tlb', { action: 'evict', page: s.f64[(e + TLB_LINEAR) >> 3]! })
@@ -357,7 +358,7 @@ export class LinearMemory implements CpuMemory {
     this.noteFlush()
     for (let n = 0; n < this.filledCount; n++) this.invalidate(this.filled[n]!)
     this.filledCount = 0
-    this.largeEntries = false
+    this.largeSpans.fill(0)
   }
 
   flushNonGlobal(): void {
@@ -373,11 +374,16 @@ export class LinearMemory implements CpuMemory {
 
   flushPcid(pcid: number): void {
     this.noteFlush()
+    let kept = 0
     for (let n = 0; n < this.filledCount; n++) {
       const e = this.filled[n]!
-      const global = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) !== 0
-      if (!global && (this.s.i32[(e + TLB_CONTEXT) >> 2]! & 0xfff) === pcid) this.invalidate(e)
+      const flags = this.s.i32[(e + TLB_FLAGS) >> 2]!
+      // Emptied already; its next fill notes it again.
+      if (flags === 0) continue
+      if ((flags & ATTR_GLOBAL) === 0 && (this.s.i32[(e + TLB_CONTEXT) >> 2]! & 0xfff) === pcid) this.invalidate(e)
+      else this.filled[kept++] = e
     }
+    this.filledCount = kept
   }
 
   /** INVLPG: the page's entries, global or not; all of a large page's. */
@@ -387,14 +393,12 @@ export class LinearMemory implements CpuMemory {
       if (this.s.f64[(e + TLB_LINEAR) >> 3] === page) this.invalidate(e)
     }
     // The size of the large page is not kept, so every fragment of any within the widest span goes.
-    if (this.largeEntries) {
-      const span = 0x40000000
-      const start = Math.floor(linear / span)
-      for (let n = 0; n < this.filledCount; n++) {
-        const e = this.filled[n]!
-        const large = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_LARGE) !== 0
-        if (large && Math.floor(this.s.f64[(e + TLB_LINEAR) >> 3]! / span) === start) this.invalidate(e)
-      }
+    const span = largeSpan(linear)
+    if (this.largeSpans[span & 0xff] === 0) return
+    for (let n = 0; n < this.filledCount; n++) {
+      const e = this.filled[n]!
+      const large = (this.s.i32[(e + TLB_FLAGS) >> 2]! & ATTR_LARGE) !== 0
+      if (large && largeSpan(this.s.f64[(e + TLB_LINEAR) >> 3]!) === span) this.invalidate(e)
     }
   }
 
@@ -412,6 +416,17 @@ export class LinearMemory implements CpuMemory {
       pse36: m.features.has('pse36'),
     }
     this.walker.configure(configuration)
+    this.takeConfiguration()
+  }
+
+  /** CR3 alone was written. */
+  cr3Changed(): void {
+    this.walker.setCr3(this.s.cr3)
+    this.takeConfiguration()
+  }
+
+  private takeConfiguration(): void {
+    const { s } = this
     this.pcid = s.cr4 & CR4_PCIDE ? s.cr3 & 0xfff : 0
     // Another CR3 alone changes no right: its entries are flushed, global ones stay as they are.
     if (
@@ -461,7 +476,7 @@ export class LinearMemory implements CpuMemory {
   /** Entries were written from outside, without tags: takes stock of them. */
   entriesLoaded(): void {
     this.findFilled()
-    this.largeEntries = true
+    this.largeSpans.fill(1)
     this.dropTags()
   }
 
@@ -816,6 +831,11 @@ export class LinearMemory implements CpuMemory {
     if ((this.s.get32(OFF_MODE) & MODE_CODE_MASK) === MODE_CODE64 || this.s.longMode) return sum
     return sum % TWO32
   }
+}
+
+/** Number of the span of 1 GiB, the widest page, that holds `linear`. */
+function largeSpan(linear: number): number {
+  return Math.floor(linear / 0x40000000)
 }
 
 function crosses(linear: number, size: number): boolean {

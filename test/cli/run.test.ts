@@ -186,7 +186,7 @@ describe('virtkit run: bad input', () => {
   const code = new Uint8Array(64).fill(0x90)
 
   const cases: [string, number, RegExp, string[]][] = [
-    ['nothing to start', 2, /--kernel FILE or --bios FILE was expected/, []],
+    ['nothing to start', 2, /--kernel FILE, --bios FILE or --load FILE was expected/, []],
     ['an unknown flag', 2, /Unknown option '--kernal'; see 'virtkit help run'/, ['--kernal', hello]],
     ['a flag without its value', 2, /--kernel <value>' argument missing/, ['--kernel']],
     ['a stray word', 2, /Unexpected argument 'x'/, ['--kernel', hello, 'x']],
