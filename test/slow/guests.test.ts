@@ -63,11 +63,13 @@ describe.skipIf(missing.length > 0)(`SeaBIOS and GRUB${reason}`, () => {
         '00:00.0 id=8086:1237',
         '00:01.0 id=8086:7000',
         '00:01.1 id=8086:7010',
+        '00:01.3 id=8086:7113',
         '00:02.0 id=1234:1111',
       ]) {
         expect(log).toContain(`PCI: init bdf=${device}`)
       }
-      expect(log).toContain('CPU Mhz=1000')
+      expect(log).toContain('Moving pm_base to 0x600')
+      expect(log).toContain('Using pmtimer, ioport 0x608')
       expect(log).toMatch(/e820: addr 0x0{16} len 0x0{8}08000000 \[RAM\]/)
       expect(log).toMatch(/Running option rom at c000:0003/)
     })

@@ -3,8 +3,18 @@
  * end where the uninterrupted one does.
  */
 import { describe, expect, it } from 'vitest'
-import { decodeSnapshot, encodeSnapshot, hashState, type Pc, type PcState } from '../../src/machine/index.js'
+import {
+  decodeSnapshot,
+  encodeSnapshot,
+  hashState,
+  JournalRecorder,
+  type Pc,
+  type PcState,
+  parseJournal,
+  replayJournal,
+} from '../../src/machine/index.js'
 import { KERNELS, linuxNeeds, linuxState, MILESTONES, makePc } from './linux-states.js'
+import { SerialShell } from './real-guest.js'
 
 const WINDOW = 10_000_000
 
@@ -45,6 +55,22 @@ describe.skipIf(linuxNeeds.skip)(`Linux in lockstep${linuxNeeds.why}`, () => {
         current = (await decodeSnapshot(await encodeSnapshot(pc.saveState()))) as PcState
       }
       expect(hashState(current)).toBe(straight)
+    })
+
+    it('a session typed at the shell is repeated bit for bit from its snapshot and journal', async () => {
+      const state = await linuxState(kernel, 'shell')
+      const typed = makePc()
+      typed.loadState(state)
+      const recorder = new JournalRecorder(typed)
+      const shell = new SerialShell(typed)
+      expect(await shell.run('echo $((6 * 7)); uname -m')).toContain('42')
+      recorder.finish(await typed.run({ instructions: 1_000_000 }))
+      const repeated = makePc()
+      repeated.loadState(state)
+      replayJournal(repeated, parseJournal(recorder.text))
+      await repeated.run({ instructions: 1_000_000_000 })
+      expect(repeated.serial.text).toBe(typed.serial.text)
+      expect(hashState(repeated.saveState())).toBe(hashState(typed.saveState()))
     })
   })
 })
