@@ -19,7 +19,7 @@ import { parseTyping, type TypingStep } from './typing.js'
 
 export const RUN_USAGE: string = `Usage: virtkit run [options]
 
-  --engine threaded|reference   how instructions run (default threaded)
+  --engine translated|threaded|reference   how instructions run (default threaded)
   --cpu MODEL                   ${MODEL_NAMES.join(', ')} (default x86-64-v2)
   --smp N                       processors (default 1)
   --memory SIZE                 RAM, with suffix K, M or G (default 128M)
@@ -281,7 +281,7 @@ function recorded(journal: Journal | undefined, name: string): number | undefine
 
 function pcOptions(flags: Flags, journal: Journal | undefined): PcOptions {
   const snapshot = flags.snapshot === true
-  const engine = choice('engine', flags.engine, ['threaded', 'reference'] as const)
+  const engine = choice('engine', flags.engine, ['translated', 'threaded', 'reference'] as const)
   const was = journal?.settings.cpu
   const cpu: ModelName | undefined = choice('cpu', flags.cpu, MODEL_NAMES) ?? MODEL_NAMES.find((name) => name === was)
   const memory =

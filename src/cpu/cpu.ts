@@ -32,6 +32,7 @@ import {
   MODE_PROTECTED,
   MODE_SSE,
   MODE_STACK32,
+  MODE_USER,
   MODE_X87,
   OFF_DR,
 } from './layout.js'
@@ -391,6 +392,7 @@ export class Cpu implements EngineHost {
       if (flat[SEG_SS]) mode |= MODE_FLAT_SS
     }
     if (protectedMode) mode |= MODE_PROTECTED
+    if (this.cpl === 3) mode |= MODE_USER
     if ((s.cr0 & (CR0_EM | CR0_TS)) === 0) mode |= s.cr4 & CR4_OSFXSR ? MODE_X87 | MODE_SSE : MODE_X87
     s.mode = mode
     s.tagSelect = this.cpl === 3 ? 16 : 0

@@ -377,6 +377,13 @@ export class Frontend {
    * closes it. Returns the end of the records, or -1 if not even one instruction could be lifted.
    */
   liftBlock(physical: number, place: number, mode: number, at: number, end: number, maximum: number): number {
+    const limit = this.liftCopy(place, mode, at, end, maximum)
+    if (limit >= 0) this.noteCode(physical, place, this.blockBytes)
+    return limit
+  }
+
+  /** The same for code that {@link liftBlock} has lifted before: nothing is noted about the page. */
+  liftCopy(place: number, mode: number, at: number, end: number, maximum: number): number {
     const b = this.builder
     const bits = (mode & MODE_CODE_MASK) === MODE_CODE16 ? 16 : (mode & MODE_CODE_MASK) === MODE_CODE64 ? 64 : 32
     b.begin(at, end - UOP_SIZE, mode)
@@ -401,7 +408,6 @@ export class Frontend {
     const bEnd = position
     this.blockInstructions = count
     this.blockBytes = distance
-    this.noteCode(physical, place, distance)
     return ended ? bEnd : this.closeBlock(bEnd, end, mode, distance, count)
   }
 

@@ -126,6 +126,39 @@ export const TLB_CONTEXT = 56
 /** u32: 1 while the tags say all that they can say about the entry. Never visible to the guest, like the tags. */
 export const TLB_TAGGED = 60
 
+/** What page walks depend on: WALK_ of mmu/walk-parameters. */
+export const OFF_WALK = 0xce00
+/** What TLB fills depend on besides, for compiled code that does them: the FILL_ fields that follow, as offsets in the CPU block. */
+/** u32: number of physical pages that the table of places knows; 0 leaves every fill to TypeScript. */
+export const FILL_PAGES = 0xce80
+/** u32: byte offsets in linear memory of the table of places and of the watch bits (memory/place-table). */
+export const FILL_PLACES = 0xce84
+export const FILL_WATCH = 0xce88
+/** u32: mask for page numbers that stands for the A20 gate. */
+export const FILL_A20 = 0xce8c
+/** u32: current PCID. */
+export const FILL_PCID = 0xce90
+/**
+ * u32: by the low three ATTR_ bits, four bits each: which tags a data access may set, in the order of the tags. Right for protection key 0, and with EFLAGS.AC
+ * clear.
+ */
+export const FILL_RIGHTS = 0xce94
+/** u32: the same for instruction fetches; the bits for writes are 0. */
+export const FILL_FETCH_RIGHTS = 0xce98
+/** u32: the ATTR_ bits of the protection key while keys apply, else 0. */
+export const FILL_KEYS = 0xce9c
+/** u32: how many elements of {@link OFF_FILLED} are in use. */
+export const FILL_LISTED = 0xcea0
+/** i64: fills of the data TLB and of the instruction TLB. */
+export const FILL_COUNT = 0xcea8
+export const FILL_FETCH_COUNT = 0xceb0
+/** u8 by number of the 1 GiB span modulo 256: entries of large pages may be in it. */
+export const OFF_LARGE_SPANS = 0xcf00
+/** u32: places of entries that may be valid, so that a flush need not look at all of them. */
+export const OFF_FILLED = 0xd000
+/** Elements of {@link OFF_FILLED}. */
+export const FILLED_LENGTH: number = 2 * (DTLB_ENTRIES + ITLB_ENTRIES)
+
 export const OFF_DTLB = 0x10000
 export const OFF_ITLB: number = OFF_DTLB + DTLB_ENTRIES * TLB_ENTRY_SIZE
 /**
@@ -162,6 +195,8 @@ export const MODE_PROTECTED = 128
 export const MODE_X87 = 256
 /** SSE instructions run: CR0.EM and CR0.TS are clear, CR4.OSFXSR is set. MMX needs {@link MODE_X87} only. */
 export const MODE_SSE = 512
+/** Code of privilege level 3, whose accesses are user accesses: lifting does not depend on it, code that is made of what was lifted may. */
+export const MODE_USER = 1024
 
 /** Byte offset of general register `reg` (0–15), or of AH–BH for 16–19. */
 export function gprSlot(reg: number): number {

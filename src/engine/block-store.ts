@@ -13,7 +13,7 @@ import {
   BLOCK_PAGE_NEXT,
   BLOCK_PLACE,
   BLOCK_RECORDS,
-  BLOCK_VALID,
+  BLOCK_HEAT,
 } from './threaded-builder.js'
 import { HANDLER_BAIL } from './threaded-registry.js'
 
@@ -37,6 +37,8 @@ export class BlockStore {
   private readonly start: number
   private readonly end: number
   private top: number
+  /** Hears of blocks that are dropped one by one. */
+  onDrop: ((block: number) => void) | undefined
 
   /** Uses the bytes `start` to `start + size` of `buffer`; both multiples of 64. */
   constructor(buffer: ArrayBufferLike, start: number, size: number) {
@@ -84,8 +86,8 @@ export class BlockStore {
     return at
   }
 
-  /** Makes a block of the `records` records that follow a header at `next`. Returns the header. */
-  add(place: number, mode: number, records: number, instructions: number, bytes: number): number {
+  /** Makes a block of the `records` records that follow a header at `next`; `heat` is what it starts with. Returns the header. */
+  add(place: number, mode: number, records: number, instructions: number, bytes: number, heat: number): number {
     const { i32 } = this
     const at = this.top
     const word = at >> 2
@@ -96,7 +98,7 @@ export class BlockStore {
     i32[word + (BLOCK_PLACE >> 2)] = place
     i32[word + (BLOCK_MODE >> 2)] = mode
     i32[word + (BLOCK_RECORDS >> 2)] = records
-    i32[word + (BLOCK_VALID >> 2)] = 1
+    i32[word + (BLOCK_HEAT >> 2)] = heat
     i32[word + (BLOCK_HASH_NEXT >> 2)] = this.hash[bucket]!
     i32[word + (BLOCK_PAGE_NEXT >> 2)] = this.pages[page]!
     this.hash[bucket] = at
@@ -164,11 +166,11 @@ export class BlockStore {
       return
     }
     // A block that crosses pages may be dropped from both sides.
-    if (i32[word + (BLOCK_VALID >> 2)] === 0) return
+    if (i32[word + (BLOCK_MODE >> 2)] === MODE_DROPPED) return
     this.unhash(at)
     i32[word + (BLOCK_MODE >> 2)] = MODE_DROPPED
-    i32[word + (BLOCK_VALID >> 2)] = 0
     const end = at + BLOCK_HEADER_SIZE + i32[word + (BLOCK_RECORDS >> 2)]! * UOP_SIZE
+    this.onDrop?.(at)
     let index = -1
     for (let record = at + BLOCK_HEADER_SIZE; record < end; record += UOP_SIZE) {
       if (u8[record + UOP_INDEX] !== index) u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL

@@ -11,4 +11,6 @@ export function referenceExecutor(cpu: CpuCore): Executor {
 }
 
 export { hasTailCalls } from './threaded.js'
+export type { TranslationOptions, TranslationStatistics } from './regions.js'
 export { threadedEngine } from './threaded-engine.js'
+export { translatedEngine, translatedEngineWith } from './translated.js'

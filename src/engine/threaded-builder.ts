@@ -15,6 +15,7 @@ import {
   OFF_FLAG_RESULT,
   OFF_RIP,
   OFF_SEG,
+  OFF_REMAINING,
   OFF_TAG_SELECT,
   SEG_BASE,
   SEG_READ_LIMIT,
@@ -24,7 +25,7 @@ import {
   TLB_TAG_SUPER_READ,
   TLB_TAG_SUPER_WRITE,
 } from '../cpu/layout.js'
-import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP_B, UOP_C, UOP_EXT, UOP_IMM, UOP_SIZE } from '../cpu/uops.js'
+import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP_B, UOP_C, UOP_EXT, UOP_IMM, UOP_INDEX, UOP_IP, UOP_SIZE } from '../cpu/uops.js'
 import type { X87Functions } from './threaded-x87-functions.js'
 import {
   type Code,
@@ -37,6 +38,7 @@ import {
   i64,
   ifElse,
   type Load,
+  ret,
   type Store,
   setLocal,
   teeLocal,
@@ -67,8 +69,8 @@ export const BLOCK_PLACE = 8
 export const BLOCK_MODE = 12
 /** u32: records. */
 export const BLOCK_RECORDS = 16
-/** u32: 1 while the block may be entered. */
-export const BLOCK_VALID = 20
+/** i32: instructions that the block may still run before its engine has a look at it; used by an engine that translates. */
+export const BLOCK_HEAT = 20
 /** u32: the next block in its hash chain, or 0. */
 export const BLOCK_HASH_NEXT = 24
 /** u32: the next block of its page, or 0. */
@@ -95,13 +97,15 @@ export const EXIT_LOOKUP = 1
 export const EXIT_LINK = 2
 /** The host wants to return. */
 export const EXIT_STOP = 3
+/** The block at OFF_LINK_SITE, which is at RIP, has run often. */
+export const EXIT_HOT = 4
 
 /** A link field: not looked up yet, or goes through the jump cache for good. Else the address of a block header. */
 export const LINK_UNKNOWN = 0
 export const LINK_NEVER = 1
 
 /** The ways out that handlers share. */
-export type Tail = 'bail' | 'budget' | 'jump' | 'link'
+export type Tail = 'bail' | 'budget' | 'jump' | 'link' | 'hot'
 
 /** How control gets from one record to the next. */
 export interface Dispatch {
@@ -112,6 +116,8 @@ export interface Dispatch {
   local(type: ValueType): number
   /** Function index of the internal TLB-miss routine (base, linear, access) → 1 when the entry is good now. */
   readonly miss: number
+  /** Blocks count down their heat. */
+  readonly heats: boolean
   /** Function indices of the imports `helper` and `step`. */
   readonly helper: number
   readonly step: number
@@ -208,14 +214,29 @@ export class HandlerBuilder {
 
   // --- fields and slots -------------------------------------------------------------------------------------------
 
+  /** Address of the first record of the handler. */
+  get pc(): Code {
+    return pc
+  }
+  /** RIP at the start of the block. */
+  get rip(): Code {
+    return rip
+  }
+  field8(offset: number): Code {
+    return i32.load8U(this.pc, this.at + offset)
+  }
   field16(offset: number): Code {
-    return i32.load16U(pc, this.at + offset)
+    return i32.load16U(this.pc, this.at + offset)
   }
   field32(offset: number): Code {
-    return i32.load(pc, this.at + offset)
+    return i32.load(this.pc, this.at + offset)
   }
   field64(offset: number): Code {
-    return i64.load(pc, this.at + offset)
+    return i64.load(this.pc, this.at + offset)
+  }
+  /** The i32 in a field, sign-extended to 64 bits. */
+  field32S(offset: number): Code {
+    return i64.load32S(this.pc, this.at + offset)
   }
   /** Address of the slot that a field names. */
   slot(field: number): Code {
@@ -230,9 +251,23 @@ export class HandlerBuilder {
   write(w: Width, field: number, value: Code): Code {
     return w.storeSlot(this.slot(field), value)
   }
+  /** Bits 15–8 of general register `register` ← the low byte of an i32. */
+  writeHigh(register: number, value: Code): Code {
+    return i32.store8(base, value, gpr(register) + 1)
+  }
   /** The immediate at the op's width, zero-extended. */
   immediate(w: Width, signed = false): Code {
-    return (signed ? w.loadS : w.load)(pc, this.at + UOP_IMM)
+    return (signed ? w.loadS : w.load)(this.pc, this.at + UOP_IMM)
+  }
+  /** General register `register`, zero-extended. */
+  readRegister(w: Width, register: number): Code {
+    return w.load(base, gpr(register))
+  }
+  readRegisterSigned(w: Width, register: number): Code {
+    return w.loadS(base, gpr(register))
+  }
+  writeRegister(w: Width, register: number, value: Code): Code {
+    return w.storeSlot(base, value, gpr(register))
   }
   /** Keeps `value` in a new local: [the code that sets it, the code that reads it]. */
   keep(type: ValueType, value: Code): [Code, Code] {
@@ -249,28 +284,24 @@ export class HandlerBuilder {
   bailIf(condition: Code): Code {
     return ifElse(condition, this.bail())
   }
+  /** The instruction is the helper's; then on to wherever RIP is. */
+  leaveForHelper(): Code {
+    return [
+      i64.store(base, i64.add(this.rip, i64.extendU(this.field16(UOP_IP))), OFF_RIP),
+      i32.store(base, i32.add(remaining, this.field8(UOP_INDEX)), OFF_REMAINING),
+      ifElse(call(this.dispatch.helper, i32.add(this.pc, i32.const(this.at))), ret(i32.const(EXIT_STOP))),
+      setLocal(RIP, i64.load(base, OFF_RIP)),
+      setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
+      this.dispatch.tail('jump'),
+    ]
+  }
   /** Goes on with the record after the `records` that were built. */
   next(records: number): Code {
     return [setLocal(PC, i32.add(pc, i32.const(records * UOP_SIZE))), this.dispatch.run()]
   }
   /** Goes to the block at RIP, which the caller has set; the link is the i32 at `linkField` of the record. */
   follow(linkField: number): Code {
-    const block = this.local(I32)
-    const count = this.local(I32)
-    return [
-      setLocal(block, this.field32(linkField)),
-      ifElse(i32.leU(getLocal(block), i32.const(LINK_NEVER)), [
-        ifElse(getLocal(block), this.dispatch.tail('jump')),
-        i32.store(base, i32.add(pc, i32.const(this.at + linkField)), OFF_LINK_SITE),
-        this.dispatch.tail('link'),
-      ]),
-      ifElse(i32.ltS(remaining, teeLocal(count, i32.load(getLocal(block), BLOCK_COUNT))), this.dispatch.tail('budget')),
-      // RIP-relative operands and helpers find the block's start there.
-      i64.store(base, rip, OFF_RIP),
-      setLocal(REMAINING, i32.sub(remaining, getLocal(count))),
-      setLocal(PC, i32.add(getLocal(block), i32.const(BLOCK_HEADER_SIZE))),
-      this.dispatch.run(),
-    ]
+    return followLink(this.dispatch, i32.add(pc, i32.const(this.at + linkField)))
   }
 
   // --- flags (see cpu/flags.ts) -----------------------------------------------------------------------------------
@@ -280,6 +311,30 @@ export class HandlerBuilder {
   }
   flagAux(value: Code): Code {
     return i32.store(base, value, OFF_FLAG_AUX)
+  }
+  /** Flags of x ± y, or with a carry going in: r is the result. */
+  arithmeticFlags(w: Width, op: 'add' | 'sub', x: Code, y: Code, r: Code): Code {
+    const carries = op === 'add' ? carriesOfAdd(w, x, y, r) : carriesOfSub(w, x, y, r)
+    return [this.flagResult(w, r), this.flagAux(this.auxOfCarries(w, carries))]
+  }
+  /** Flags of a logical operation with result r. */
+  logicFlags(w: Width, r: Code): Code {
+    return [this.flagResult(w, r), this.flagAux(i32.const(0))]
+  }
+  /** Flags of r = x ± 1 with CF kept. CF xor OF is stored, so it follows the old CF. */
+  stepFlags(w: Width, up: boolean, x: Code, r: Code): Code {
+    const one = w.ops.const(1)
+    const [setAux, aux] = this.keep(
+      I32,
+      this.auxOfCarries(w, up ? carriesOfAdd(w, x, one, r) : carriesOfSub(w, x, one, r)),
+    )
+    const [setCarry, carry] = this.keep(I32, i32.and(this.readAux(), i32.const(0x80000000)))
+    return [setAux, setCarry, this.flagResult(w, r), this.flagAux(stepAux(aux, carry))]
+  }
+  /** Flags of a left shift, or of a right shift that fills with zeros or with the sign, of x by n, which is not 0. */
+  shiftFlags(w: Width, op: 'SHL' | 'SHR' | 'SAR', x: Code, n: Code, r: Code): Code {
+    const [setAux, aux] = this.keep(I32, shiftAux(w, op, x, n, r))
+    return [setAux, this.flagResult(w, r), this.flagAux(aux)]
   }
   readAux(): Code {
     return i32.load(base, OFF_FLAG_AUX)
@@ -424,6 +479,81 @@ export class HandlerBuilder {
     const place = this.local(I32)
     return [[this.address(form, linear, bytes, write), this.translate(linear, place, bytes, write)], getLocal(place)]
   }
+}
+
+/** Carries out of every bit of x + y + c = r. */
+export function carriesOfAdd(w: Width, x: Code, y: Code, r: Code): Code {
+  const o = w.ops
+  return o.or(o.and(x, y), o.and(o.or(x, y), o.xor(r, o.const(-1))))
+}
+/** Borrows out of every bit of x − y − c = r. */
+export function carriesOfSub(w: Width, x: Code, y: Code, r: Code): Code {
+  const o = w.ops
+  const notX = o.xor(x, o.const(-1))
+  return o.or(o.and(notX, y), o.and(o.or(notX, y), r))
+}
+
+/** `aux` of x ± 1, from that of the plain sum and the old CF in bit 31. */
+export function stepAux(aux: Code, carry: Code): Code {
+  // OF = bit 31 ^ bit 30 of the sum's aux; CF = the old one.
+  const overflow = i32.and(i32.xor(i32.shrU(aux, i32.const(1)), aux), i32.const(0x40000000))
+  return i32.or(i32.or(carry, i32.and(aux, i32.const(8))), i32.xor(i32.shrU(carry, i32.const(1)), overflow))
+}
+
+/** `aux` of a shift of x by n ≠ 0 with result r. Undefined flags: OF as the one-bit rule applied to the result, AF clear. */
+export function shiftAux(w: Width, op: 'SHL' | 'SHR' | 'SAR', x: Code, n: Code, r: Code): Code {
+  const o = w.ops
+  const count = w.index === 3 ? i64.extendU(n) : n
+  const bit = (value: Code, at: Code): Code => w.low(o.and(o.shrU(value, at), o.const(1)))
+  const top = w.bits - 1
+  if (op === 'SHL') {
+    // The last bit out: bit (bits − n) of x. OF = MSB of the result xor CF, so CF xor OF = that MSB.
+    const out = w.index <= 1 ? bit(r, o.const(w.bits)) : bit(x, o.sub(o.const(w.bits), count))
+    return i32.or(i32.shl(out, i32.const(31)), i32.shl(bit(r, o.const(top)), i32.const(30)))
+  }
+  const shift = op === 'SAR' ? o.shrS : o.shrU
+  const out = w.low(o.and(shift(x, o.sub(count, o.const(1))), o.const(1)))
+  // SHR: OF = the two top bits of the result differ (for n = 1: the old MSB). SAR: OF = 0.
+  const po = op === 'SAR' ? out : i32.xor(out, i32.xor(bit(r, o.const(top)), bit(r, o.const(top - 1))))
+  return i32.or(i32.shl(out, i32.const(31)), i32.shl(po, i32.const(30)))
+}
+
+/** Goes to the block at RIP, which the caller has set; `site` is the address of the link. */
+export function followLink(dispatch: Dispatch, site: Code): Code {
+  const at = dispatch.local(I32)
+  const block = dispatch.local(I32)
+  const count = dispatch.local(I32)
+  return [
+    setLocal(block, i32.load(teeLocal(at, site))),
+    ifElse(i32.leU(getLocal(block), i32.const(LINK_NEVER)), [
+      ifElse(getLocal(block), dispatch.tail('jump')),
+      i32.store(base, getLocal(at), OFF_LINK_SITE),
+      dispatch.tail('link'),
+    ]),
+    ifElse(i32.ltS(remaining, teeLocal(count, i32.load(getLocal(block), BLOCK_COUNT))), dispatch.tail('budget')),
+    enterBlock(dispatch, getLocal(block), getLocal(count)),
+  ]
+}
+
+/** Runs `block`, whose instructions, `count` many, the budget covers. */
+export function enterBlock(dispatch: Dispatch, block: Code, count: Code): Code {
+  return [
+    dispatch.heats ? heat(dispatch, block, count) : [],
+    // RIP-relative operands and helpers find the block's start there.
+    i64.store(base, rip, OFF_RIP),
+    setLocal(REMAINING, i32.sub(remaining, count)),
+    setLocal(PC, i32.add(block, i32.const(BLOCK_HEADER_SIZE))),
+    dispatch.run(),
+  ]
+}
+
+/** Takes the block's instructions off its heat, and leaves when that is used up. */
+function heat(dispatch: Dispatch, block: Code, count: Code): Code {
+  const left = dispatch.local(I32)
+  return [
+    i32.store(block, teeLocal(left, i32.sub(i32.load(block, BLOCK_HEAT), count)), BLOCK_HEAT),
+    ifElse(i32.ltS(getLocal(left), i32.const(0)), [i32.store(base, block, OFF_LINK_SITE), dispatch.tail('hot')]),
+  ]
 }
 
 /** Base of the CPU block plus the offset of the entry for a page: (linear >> 12 & (entries − 1)) << 6, less the table's offset. */

@@ -6,7 +6,7 @@ import { MODE_CODE_MASK, MODE_CODE64 } from '../cpu/layout.js'
 import { UOP_LENGTH, UOP_SIZE } from '../cpu/uops.js'
 import { FLAG_RF } from '../isa/flags.js'
 import { SEG_CS } from '../isa/instruction.js'
-import { ThreadedEngine, type ThreadedHost, type ThreadedStatistics } from './threaded.js'
+import { ThreadedEngine, type ThreadedHost, type ThreadedStatistics, type Translator } from './threaded.js'
 
 /** Instructions of one block; its records count them in a byte. */
 const BLOCK_INSTRUCTIONS = 64
@@ -14,23 +14,25 @@ const BUDGET_LIMIT = 0x7fffffff
 const CANONICAL_LIMIT = 0x8000_0000_0000
 const TWO32 = 4294967296
 /** A store below this size is not worth having. */
-const SMALLEST_STORE = 0x80000
+export const SMALLEST_STORE = 0x80000
 
 /** Fits the engine to a CPU: fetches, lifts, steps, and keeps the instruction count exact. */
 export class ThreadedCpuEngine implements Engine, ThreadedHost {
-  readonly name = 'threaded'
+  readonly name: 'threaded' | 'translated'
   liftedInstructions = 0
   liftedBytes = 0
   secondPlace = 0
   tailBytes = 0
   private readonly cpu: EngineHost
-  private readonly engine: ThreadedEngine
+  readonly engine: ThreadedEngine
   /** The remaining budget up to which `cpu` knows what was retired. */
   private accounted = 0
   /** Physical address of the last `fetchPlace`. */
   private physical = 0
 
-  constructor(cpu: EngineHost, memory: WebAssembly.Memory) {
+  /** `translator` makes the engine 'translated'. */
+  constructor(cpu: EngineHost, memory: WebAssembly.Memory, translator?: (engine: ThreadedEngine) => Translator) {
+    this.name = translator ? 'translated' : 'threaded'
     this.cpu = cpu
     this.engine = new ThreadedEngine({
       memory,
@@ -38,6 +40,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
       storeOffset: cpu.store.offset,
       storeSize: cpu.store.size,
       host: this,
+      ...(translator && { translator }),
     })
   }
 
@@ -105,6 +108,15 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     return (limit - at) / UOP_SIZE
   }
 
+  liftCopy(place: number, at: number, end: number): number {
+    const { frontend } = this.cpu
+    const limit = frontend.liftCopy(place, this.cpu.s.mode, at, end, BLOCK_INSTRUCTIONS)
+    if (limit < 0) return 0
+    this.liftedInstructions = frontend.blockInstructions
+    this.liftedBytes = frontend.blockBytes
+    return (limit - at) / UOP_SIZE
+  }
+
   liftCrossing(place: number, at: number, end: number): number {
     const { frontend, memory, space, s } = this.cpu
     const linear = Math.floor(s.rip / 4096) * 4096 + 4096
@@ -162,6 +174,11 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
 /** Makes the threaded engine. A CPU without a `WebAssembly.Memory` or a store runs one instruction at a time instead. */
 export const threadedEngine: EngineFactory = (host) => {
   if (host.wasmMemory && host.store.size >= SMALLEST_STORE) return new ThreadedCpuEngine(host, host.wasmMemory)
+  return singleSteps(host)
+}
+
+/** What is left where compiled engines cannot work. */
+export function singleSteps(host: EngineHost): Engine {
   return {
     name: 'reference',
     run(budget: number): void {

@@ -26,11 +26,12 @@ import {
   BLOCK_PLACE,
   base,
   type Dispatch,
+  enterBlock,
   EXIT_BUDGET,
+  EXIT_HOT,
   EXIT_LINK,
   EXIT_LOOKUP,
   EXIT_STOP,
-  gpr,
   type HandlerBuilder,
   JUMP_CACHE_BITS,
   JUMP_CACHE_MULTIPLIER,
@@ -47,7 +48,6 @@ import {
   WIDTHS,
   type Width,
 } from './threaded-builder.js'
-import { arithmeticFlagsOf, incDecFlags } from './threaded-handlers-integer.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { type Code, call, getLocal, I32, I64, i32, i64, ifElse, ret, setLocal } from './wasm-emitter.js'
 
@@ -71,11 +71,11 @@ function truncated(target: Target, value: Code): Code {
 
 /** RIP ← start + distance, and on to that block. */
 export function goTo(g: HandlerBuilder, target: Target, distance: Code, linkField: number): Code {
-  if (target !== TARGETS.W16) return [setLocal(RIP, truncated(target, i64.add(rip, distance))), g.follow(linkField)]
+  if (target !== TARGETS.W16) return [setLocal(RIP, truncated(target, i64.add(g.rip, distance))), g.follow(linkField)]
   // IP wraps at 64 KiB, which takes it out of the page that links stay in.
   const sum = g.local(I64)
   return [
-    setLocal(sum, i64.add(rip, distance)),
+    setLocal(sum, i64.add(g.rip, distance)),
     setLocal(RIP, truncated(target, getLocal(sum))),
     ifElse(i64.ne(rip, getLocal(sum)), g.dispatch.tail('jump')),
     g.follow(linkField),
@@ -83,7 +83,7 @@ export function goTo(g: HandlerBuilder, target: Target, distance: Code, linkFiel
 }
 
 function nextDistance(g: HandlerBuilder): Code {
-  return i64.load32S(pc, g.at + UOP_VALUE)
+  return g.field32S(UOP_VALUE)
 }
 
 /** The two ways of a conditional branch. Only the one that is taken truncates IP to the operand size. */
@@ -126,7 +126,7 @@ function defineBranches(registry: HandlerRegistry): void {
     }
     // The condition does not matter: a target out of bounds is the reference engine's business either way.
     registry.define(UOP.CHECK_REL, 0, target, branchName('CHECK_REL', target), (g) =>
-      g.bailIf(exceedsCs(truncated(target, i64.add(rip, g.field64(UOP_IMM))))),
+      g.bailIf(exceedsCs(truncated(target, i64.add(g.rip, g.field64(UOP_IMM))))),
     )
     for (let size = 0; size < 3; size++) defineLoops(registry, target, size)
   }
@@ -170,9 +170,9 @@ export function loopVariant(size: number, target: Target, condition: number): nu
 function defineLoops(registry: HandlerRegistry, target: Target, size: number): void {
   const w = WIDTHS[(size + 1) as 1 | 2 | 3]
   const o = w.ops
-  const RCX = gpr(1)
+  const RCX = 1
   const check = (g: HandlerBuilder): Code => {
-    const [set, to] = g.keep(I64, truncated(target, i64.add(rip, g.field64(UOP_IMM))))
+    const [set, to] = g.keep(I64, truncated(target, i64.add(g.rip, g.field64(UOP_IMM))))
     return [set, g.bailIf(target === TARGETS.W64 ? notCanonical(to) : exceedsCs(to))]
   }
   registry.define(
@@ -180,7 +180,7 @@ function defineLoops(registry: HandlerRegistry, target: Target, size: number): v
     0,
     loopVariant(size, target, 0),
     branchName(`JCXZ${w.bits}`, target),
-    (g) => [check(g), fork(g, target, o.eqz(w.load(base, RCX)))],
+    (g) => [check(g), fork(g, target, o.eqz(g.readRegister(w, RCX)))],
     true,
   )
   for (let condition = 0; condition < 3; condition++) {
@@ -190,7 +190,7 @@ function defineLoops(registry: HandlerRegistry, target: Target, size: number): v
       loopVariant(size, target, condition),
       branchName(`LOOP${w.bits}.${condition}`, target),
       (g) => {
-        const [setN, n] = g.keep(o.type, o.sub(w.load(base, RCX), o.const(1)))
+        const [setN, n] = g.keep(o.type, o.sub(g.readRegister(w, RCX), o.const(1)))
         const nonZero = w.index === 1 ? i32.and(n, i32.const(0xffff)) : o.ne(n, o.const(0))
         const taken =
           condition === 0
@@ -199,7 +199,7 @@ function defineLoops(registry: HandlerRegistry, target: Target, size: number): v
                 o.ne(w.index === 1 ? i32.and(n, i32.const(0xffff)) : n, o.const(0)),
                 g.condition(condition === 1 ? 4 : 5),
               )
-        return [check(g), setN, w.storeSlot(base, n, RCX), fork(g, target, taken)]
+        return [check(g), setN, g.writeRegister(w, RCX, n), fork(g, target, taken)]
       },
       true,
     )
@@ -236,19 +236,7 @@ function defineSpecial(registry: HandlerRegistry): void {
     },
     false,
   )
-  registry.define(UOP.HELPER, 0, 0, 'HELPER', helperBody, true)
-}
-
-/** The instruction is the helper's; then on to wherever RIP is. */
-export function helperBody(g: HandlerBuilder): Code {
-  return [
-    i64.store(base, i64.add(rip, i64.load16U(pc, g.at + UOP_IP)), OFF_RIP),
-    i32.store(base, i32.add(remaining, i32.load8U(pc, g.at + UOP_INDEX)), OFF_REMAINING),
-    ifElse(call(g.dispatch.helper, i32.add(pc, i32.const(g.at))), ret(i32.const(EXIT_STOP))),
-    setLocal(RIP, i64.load(base, OFF_RIP)),
-    setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
-    g.dispatch.tail('jump'),
-  ]
+  registry.define(UOP.HELPER, 0, 0, 'HELPER', (g) => g.leaveForHelper(), true)
 }
 
 /** Sources of a fused compare: name of the record before the branch. */
@@ -328,15 +316,15 @@ function compareBranch(g: HandlerBuilder, w: Width, name: string, code: number, 
   const one = name === 'DEC'
   // Signed and unsigned views of narrow operands differ; at 32 and 64 bits they are the same bits.
   const signed = w.index <= 1 && code >= 12
-  const load = signed ? w.loadS : w.load
-  const [setX, x] = g.keep(o.type, load(g.slot(UOP_B)))
-  const [setY, y] = g.keep(o.type, one ? o.const(1) : immediate ? g.immediate(w, signed) : load(g.slot(UOP_C)))
+  const load = (field: number): Code => (signed ? g.readSigned(w, field) : g.read(w, field))
+  const [setX, x] = g.keep(o.type, load(UOP_B))
+  const [setY, y] = g.keep(o.type, one ? o.const(1) : immediate ? g.immediate(w, signed) : load(UOP_C))
   const [setR, r] = g.keep(o.type, logic ? o.and(x, y) : o.sub(x, y))
   const flags = logic
-    ? [g.flagResult(w, r), g.flagAux(i32.const(0))]
+    ? g.logicFlags(w, r)
     : one
-      ? incDecFlags(g, w, false, x, r)
-      : arithmeticFlagsOf(g, w, 'sub', x, y, r)
+      ? g.stepFlags(w, false, x, r)
+      : g.arithmeticFlags(w, 'sub', x, y, r)
   const positive = directCondition(w, code & 14, logic, x, y, x, y, r)!
   // The operands stay in locals, so the condition may be taken after the result was written.
   const store = writes ? g.write(w, UOP_A, r) : []
@@ -367,6 +355,8 @@ export function tailBody(which: Tail, dispatch: Dispatch): Code {
       return leave(EXIT_BUDGET)
     case 'link':
       return leave(EXIT_LINK)
+    case 'hot':
+      return leave(EXIT_HOT)
     case 'bail':
       return [
         i64.store(base, i64.add(rip, i64.load16U(pc, UOP_IP)), OFF_RIP),
@@ -428,10 +418,7 @@ function jumpThroughCache(dispatch: Dispatch, leave: (reason: number) => Code): 
           ),
           [
             ifElse(i32.ltS(remaining, i32.load(at, BLOCK_COUNT)), leave(EXIT_BUDGET)),
-            i64.store(base, rip, OFF_RIP),
-            setLocal(REMAINING, i32.sub(remaining, i32.load(at, BLOCK_COUNT))),
-            setLocal(PC, i32.add(at, i32.const(BLOCK_HEADER_SIZE))),
-            dispatch.run(),
+            enterBlock(dispatch, at, i32.load(at, BLOCK_COUNT)),
           ],
         ),
       ]),

@@ -3,7 +3,7 @@
 import { OFF_FLAGS_REST } from '../cpu/layout.js'
 import { UOP, UOP_A, UOP_B, UOP_C, UOP_EXT, UOP_IMM } from '../cpu/uops.js'
 import { FLAG_DF } from '../isa/flags.js'
-import { base, FORMS, gpr, type HandlerBuilder, pc, WIDTHS, type Width } from './threaded-builder.js'
+import { base, FORMS, type HandlerBuilder, WIDTHS, type Width } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { type Code, getLocal, I32, I64, i32, i64, ifElse, select, setLocal } from './wasm-emitter.js'
 
@@ -111,24 +111,6 @@ const binaryOps: readonly BinaryOp[] = [
   },
 ]
 
-/** Carries out of every bit of x + y + c = r. */
-export function carriesOfAdd(w: Width, x: Code, y: Code, r: Code): Code {
-  const o = w.ops
-  return o.or(o.and(x, y), o.and(o.or(x, y), o.xor(r, o.const(-1))))
-}
-/** Borrows out of every bit of x − y − c = r. */
-export function carriesOfSub(w: Width, x: Code, y: Code, r: Code): Code {
-  const o = w.ops
-  const notX = o.xor(x, o.const(-1))
-  return o.or(o.and(notX, y), o.and(o.or(notX, y), r))
-}
-
-/** Stores `result` and `aux` for x ± y = r. */
-export function arithmeticFlagsOf(g: HandlerBuilder, w: Width, op: 'add' | 'sub', x: Code, y: Code, r: Code): Code {
-  const carries = op === 'add' ? carriesOfAdd(w, x, y, r) : carriesOfSub(w, x, y, r)
-  return [g.flagResult(w, r), g.flagAux(g.auxOfCarries(w, carries))]
-}
-
 function defineBinary(registry: HandlerRegistry): void {
   for (const op of binaryOps) {
     for (const w of WIDTHS) {
@@ -152,8 +134,8 @@ function defineBinary(registry: HandlerRegistry): void {
             const store = op.writes ? g.write(w, UOP_A, r) : []
             if (flags === NO_FLAGS) return [setX, setY, setR, store]
             const keepFlags = op.arithmetic
-              ? arithmeticFlagsOf(g, w, op.arithmetic, x, y, r)
-              : [g.flagResult(w, r), g.flagAux(i32.const(0))]
+              ? g.arithmeticFlags(w, op.arithmetic, x, y, r)
+              : g.logicFlags(w, r)
             return [setX, setY, setR, keepFlags, store]
           })
         }
@@ -175,35 +157,20 @@ function defineUnary(registry: HandlerRegistry): void {
           const [setX, x] = g.keep(o.type, g.read(w, UOP_B))
           const [setR, r] = g.keep(o.type, up ? o.add(x, one) : o.sub(x, one))
           if (flags === NO_FLAGS) return [setX, setR, g.write(w, UOP_A, r)]
-          return [setX, setR, incDecFlags(g, w, up, x, r), g.write(w, UOP_A, r)]
+          return [setX, setR, g.stepFlags(w, up, x, r), g.write(w, UOP_A, r)]
         })
       }
       registry.define(UOP.NEG, w.index, flags, integerName('NEG', w.index, flags), (g) => {
         const [setY, y] = g.keep(o.type, g.read(w, UOP_B))
         const [setR, r] = g.keep(o.type, o.sub(o.const(0), y))
         if (flags === NO_FLAGS) return [setY, setR, g.write(w, UOP_A, r)]
-        return [setY, setR, arithmeticFlagsOf(g, w, 'sub', o.const(0), y, r), g.write(w, UOP_A, r)]
+        return [setY, setR, g.arithmeticFlags(w, 'sub', o.const(0), y, r), g.write(w, UOP_A, r)]
       })
     }
     registry.define(UOP.NOT, w.index, 0, integerName('NOT', w.index, 0), (g) =>
       g.write(w, UOP_A, o.xor(g.read(w, UOP_B), o.const(-1))),
     )
   }
-}
-
-/** Flags of r = x ± 1 with CF kept. CF xor OF is stored, so it follows the old CF. */
-export function incDecFlags(g: HandlerBuilder, w: Width, up: boolean, x: Code, r: Code): Code {
-  const one = w.ops.const(1)
-  const [setAux, aux] = g.keep(I32, g.auxOfCarries(w, up ? carriesOfAdd(w, x, one, r) : carriesOfSub(w, x, one, r)))
-  // OF = bit 31 ^ bit 30 of the new aux; CF = bit 31 of the old.
-  const overflow = i32.and(i32.xor(i32.shrU(aux, i32.const(1)), aux), i32.const(0x40000000))
-  const [setCarry, carry] = g.keep(I32, i32.and(g.readAux(), i32.const(0x80000000)))
-  return [
-    setAux,
-    setCarry,
-    g.flagResult(w, r),
-    g.flagAux(i32.or(i32.or(carry, i32.and(aux, i32.const(8))), i32.xor(i32.shrU(carry, i32.const(1)), overflow))),
-  ]
 }
 
 function defineMoves(registry: HandlerRegistry): void {
@@ -218,7 +185,7 @@ function defineMoves(registry: HandlerRegistry): void {
       return [setX, setY, g.write(w, UOP_A, y), g.write(w, UOP_B, x)]
     })
     registry.define(UOP.CMPXCHG, w.index, 0, integerName('CMPXCHG', w.index, 0), (g) => {
-      const [setX, x] = g.keep(w.ops.type, w.load(base, gpr(0)))
+      const [setX, x] = g.keep(w.ops.type, g.readRegister(w, 0))
       const [setY, y] = g.keep(w.ops.type, g.read(w, UOP_B))
       const [setC, c] = g.keep(w.ops.type, g.read(w, UOP_C))
       const [setR, r] = g.keep(w.ops.type, w.ops.sub(x, y))
@@ -227,8 +194,8 @@ function defineMoves(registry: HandlerRegistry): void {
         setY,
         setC,
         setR,
-        arithmeticFlagsOf(g, w, 'sub', x, y, r),
-        ifElse(w.ops.eq(x, y), g.write(w, UOP_A, c), [g.write(w, UOP_A, y), w.storeSlot(base, y, gpr(0))]),
+        g.arithmeticFlags(w, 'sub', x, y, r),
+        ifElse(w.ops.eq(x, y), g.write(w, UOP_A, c), [g.write(w, UOP_A, y), g.writeRegister(w, 0, y)]),
       ]
     })
     for (let code = 0; code < 16; code++) {
@@ -240,18 +207,18 @@ function defineMoves(registry: HandlerRegistry): void {
     }
   }
   for (let code = 0; code < 16; code++)
-    registry.define(UOP.SETCC, 0, code, `SETCC.${code}`, (g) => i32.store8(g.slot(UOP_A), g.condition(code)))
+    registry.define(UOP.SETCC, 0, code, `SETCC.${code}`, (g) => g.write(WIDTHS[0], UOP_A, g.condition(code)))
   const [w8, w16, w32] = WIDTHS
   for (const w of [w8, w16, w32]) {
     registry.define(UOP.ZERO_EXTEND, w.index, 0, `ZERO_EXTEND${w.bits}`, (g) =>
-      i64.store(g.slot(UOP_A), i64.extendU(g.read(w, UOP_B))),
+      g.write(WIDTHS[3], UOP_A, i64.extendU(g.read(w, UOP_B))),
     )
     registry.define(UOP.SIGN_EXTEND_64, w.index, 0, `SIGN_EXTEND_64.${w.bits}`, (g) =>
-      i64.store(g.slot(UOP_A), i64.extendS(g.readSigned(w, UOP_B))),
+      g.write(WIDTHS[3], UOP_A, i64.extendS(g.readSigned(w, UOP_B))),
     )
     if (w !== w32) {
       registry.define(UOP.SIGN_EXTEND_32, w.index, 0, `SIGN_EXTEND_32.${w.bits}`, (g) =>
-        i64.store(g.slot(UOP_A), i64.extendU(g.readSigned(w, UOP_B))),
+        g.write(WIDTHS[3], UOP_A, i64.extendU(g.readSigned(w, UOP_B))),
       )
     }
   }
@@ -270,8 +237,8 @@ function defineLea(registry: HandlerRegistry): void {
         const scale = i32.and(g.field32(UOP_EXT), i32.const(3))
         if (variant === 0) {
           const sum = i32.add(
-            i32.add(i32.load16U(g.slot(UOP_B)), g.field32(UOP_IMM)),
-            i32.shl(i32.load16U(g.slot(UOP_C)), scale),
+            i32.add(g.read(WIDTHS[1], UOP_B), g.field32(UOP_IMM)),
+            i32.shl(g.read(WIDTHS[1], UOP_C), scale),
           )
           return [setLocal(linear, i64.extendU(i32.and(sum, i32.const(0xffff)))), g.write(w, UOP_A, w.narrow(value))]
         }
@@ -300,7 +267,7 @@ function defineShifts(registry: HandlerRegistry): void {
             const [setN, n] = g.keep(
               I32,
               i32.and(
-                immediate ? i32.load8U(pc, g.at + UOP_IMM) : i32.load8U(g.slot(UOP_C)),
+                immediate ? g.field8(UOP_IMM) : g.read(WIDTHS[0], UOP_C),
                 i32.const(w.index === 3 ? 63 : 31),
               ),
             )
@@ -323,7 +290,7 @@ function defineShifts(registry: HandlerRegistry): void {
 }
 
 /** a ← b shifted by n ≠ 0. Undefined flags: OF as the one-bit rule applied to the result, AF clear. */
-function shiftBody(g: HandlerBuilder, w: Width, name: string, n: Code, flags: boolean): Code {
+function shiftBody(g: HandlerBuilder, w: Width, name: 'SHL' | 'SHR' | 'SAR' | 'ROL' | 'ROR', n: Code, flags: boolean): Code {
   const o = w.ops
   const count = w.index === 3 ? i64.extendU(n) : n
   const [setX, x] = g.keep(o.type, name === 'SAR' ? g.readSigned(w, UOP_B) : g.read(w, UOP_B))
@@ -355,35 +322,9 @@ function shiftBody(g: HandlerBuilder, w: Width, name: string, n: Code, flags: bo
       g.write(w, UOP_A, r),
     ]
   }
-  if (name === 'SHL') {
-    const [setR, r] = g.keep(o.type, o.shl(x, count))
-    if (!flags) return [setX, setR, g.write(w, UOP_A, r)]
-    // The last bit out: bit (bits − n) of x. OF = MSB of the result xor CF, so CF xor OF = that MSB.
-    const out = w.index <= 1 ? bit(r, w.bits) : bit(x, o.sub(o.const(w.bits), count))
-    return [
-      setX,
-      setR,
-      g.flagResult(w, r),
-      g.flagAux(i32.or(i32.shl(out, i32.const(31)), i32.shl(bit(r, top), i32.const(30)))),
-      g.write(w, UOP_A, r),
-    ]
-  }
-  const arithmetic = name === 'SAR'
-  const shift = arithmetic ? o.shrS : o.shrU
+  const shift = name === 'SHL' ? o.shl : name === 'SAR' ? o.shrS : o.shrU
   const [setR, r] = g.keep(o.type, shift(x, count))
-  if (!flags) return [setX, setR, g.write(w, UOP_A, r)]
-  const [setOut, out] = g.keep(I32, w.low(o.and(shift(x, o.sub(count, o.const(1))), o.const(1))))
-  // SHR: OF = the two top bits of the result differ (for n = 1: the old MSB). SAR: OF = 0.
-  const overflow = arithmetic ? undefined : i32.xor(bit(r, top), bit(r, top - 1))
-  const po = overflow ? i32.xor(out, overflow) : out
-  return [
-    setX,
-    setR,
-    setOut,
-    g.flagResult(w, r),
-    g.flagAux(i32.or(i32.shl(out, i32.const(31)), i32.shl(po, i32.const(30)))),
-    g.write(w, UOP_A, r),
-  ]
+  return [setX, setR, flags ? g.shiftFlags(w, name, x, n, r) : [], g.write(w, UOP_A, r)]
 }
 
 function defineBits(registry: HandlerRegistry): void {
@@ -422,7 +363,7 @@ function defineBits(registry: HandlerRegistry): void {
     const log = 2 + w.index + 1
     registry.define(UOP.BIT_OFFSET, w.index, 0, `BIT_OFFSET${w.bits}`, (g) => {
       const element = o.shrS(g.readSigned(w, UOP_C), o.const(log))
-      return i64.store(g.slot(UOP_A), i64.shl(w.index === 3 ? element : i64.extendS(element), i64.const(w.index)))
+      return g.write(WIDTHS[3], UOP_A, i64.shl(w.index === 3 ? element : i64.extendS(element), i64.const(w.index)))
     })
   }
   for (const w of [WIDTHS[2], WIDTHS[3]]) {

@@ -7,10 +7,7 @@ import {
   base,
   FORM_COUNT,
   type Form,
-  gpr,
   type HandlerBuilder,
-  pc,
-  rip,
   WIDTHS,
   type Width,
 } from './threaded-builder.js'
@@ -41,22 +38,22 @@ function defineAccesses(registry: HandlerRegistry): void {
       })
       registry.define(UOP.STORE_IMM, w.index, form, memoryName('STORE_IMM', w.index, form), (g) => {
         const [find, place] = g.operand(form, w.bytes, true)
-        const value = w.index === 3 ? i64.load32S(pc, g.at + UOP_VALUE) : g.field32(UOP_VALUE)
+        const value = w.index === 3 ? g.field32S(UOP_VALUE) : g.field32(UOP_VALUE)
         return [find, w.store(place, value)]
       })
       if (w.index === 3) continue
       registry.define(UOP.LOAD_ZX, w.index, form, memoryName('LOAD_ZX', w.index, form), (g) => {
         const [find, place] = g.operand(form, w.bytes, false)
-        return [find, i64.store(g.slot(UOP_A), i64.extendU(w.load(place)))]
+        return [find, g.write(WIDTHS[3], UOP_A, i64.extendU(w.load(place)))]
       })
       registry.define(UOP.LOAD_SX64, w.index, form, memoryName('LOAD_SX64.', w.index, form), (g) => {
         const [find, place] = g.operand(form, w.bytes, false)
-        return [find, i64.store(g.slot(UOP_A), i64.extendS(w.loadS(place)))]
+        return [find, g.write(WIDTHS[3], UOP_A, i64.extendS(w.loadS(place)))]
       })
       if (w.index === 2) continue
       registry.define(UOP.LOAD_SX32, w.index, form, memoryName('LOAD_SX32.', w.index, form), (g) => {
         const [find, place] = g.operand(form, w.bytes, false)
-        return [find, i64.store(g.slot(UOP_A), i64.extendU(w.loadS(place)))]
+        return [find, g.write(WIDTHS[3], UOP_A, i64.extendU(w.loadS(place)))]
       })
     }
   }
@@ -66,28 +63,29 @@ function defineAccesses(registry: HandlerRegistry): void {
 export const STACKS = { SEG16: 0, SEG32: 1, FLAT32: 2, FLAT64: 3 } as const
 export type Stack = (typeof STACKS)[keyof typeof STACKS]
 const STACK_NAMES = ['16', '32', '32f', '64'] as const
-const RSP = gpr(4)
+const RSP = 4
 
 export function stackName(kind: string, w: number, stack: number): string {
   return `${kind}${8 << w}@${STACK_NAMES[stack]}`
 }
 
 /** The stack pointer plus a constant or an immediate, wrapped, as an i64. */
-function stackOffset(stack: Stack, distance: Code, wide: Code): Code {
+function stackOffset(g: HandlerBuilder, stack: Stack, distance: Code, wide: Code): Code {
   switch (stack) {
     case STACKS.SEG16:
-      return i64.extendU(i32.and(i32.add(i32.load16U(base, RSP), distance), i32.const(0xffff)))
+      return i64.extendU(i32.and(i32.add(g.readRegister(WIDTHS[1], RSP), distance), i32.const(0xffff)))
     case STACKS.SEG32:
     case STACKS.FLAT32:
-      return i64.extendU(i32.add(i32.load(base, RSP), distance))
+      return i64.extendU(i32.add(g.readRegister(WIDTHS[2], RSP), distance))
     case STACKS.FLAT64:
-      return i64.add(i64.load(base, RSP), wide)
+      return i64.add(g.readRegister(WIDTHS[3], RSP), wide)
   }
 }
 
 /** Writes the stack pointer from an i64. */
-function setStackPointer(stack: Stack, value: Code): Code {
-  return stack === STACKS.SEG16 ? i64.store16(base, value, RSP) : i64.store(base, value, RSP)
+function setStackPointer(g: HandlerBuilder, stack: Stack, value: Code): Code {
+  if (stack === STACKS.SEG16) return g.writeRegister(WIDTHS[1], RSP, i32.wrap(value))
+  return g.writeRegister(WIDTHS[3], RSP, value)
 }
 
 /** Finds the place of an access at `offset` (an i64 local) in the stack segment. */
@@ -109,10 +107,10 @@ function push(g: HandlerBuilder, stack: Stack, w: Width, value: Code): Code {
   const offset = g.local(I64)
   const [find, place] = stackPlace(g, stack, offset, w.bytes, true)
   return [
-    setLocal(offset, stackOffset(stack, i32.const(-w.bytes), i64.const(-w.bytes))),
+    setLocal(offset, stackOffset(g, stack, i32.const(-w.bytes), i64.const(-w.bytes))),
     find,
     w.store(place, value),
-    setStackPointer(stack, getLocal(offset)),
+    setStackPointer(g, stack, getLocal(offset)),
   ]
 }
 
@@ -128,18 +126,18 @@ function defineStack(registry: HandlerRegistry): void {
         push(g, stack, w, g.immediate(w)),
       )
       registry.define(UOP.PUSH_RIP, w.index, stack, stackName('PUSH_RIP', w.index, stack), (g) =>
-        push(g, stack, w, w.narrow(i64.add(rip, g.field64(UOP_IMM)))),
+        push(g, stack, w, w.narrow(i64.add(g.rip, g.field64(UOP_IMM)))),
       )
       registry.define(UOP.POP, w.index, stack, stackName('POP', w.index, stack), (g) => {
         const offset = g.local(I64)
         const [find, place] = stackPlace(g, stack, offset, w.bytes, false)
         const [setValue, value] = g.keep(w.ops.type, w.load(place))
-        const after = stackOffset(stack, i32.const(w.bytes), i64.const(w.bytes))
+        const after = stackOffset(g, stack, i32.const(w.bytes), i64.const(w.bytes))
         return [
-          setLocal(offset, stackOffset(stack, i32.const(0), i64.const(0))),
+          setLocal(offset, stackOffset(g, stack, i32.const(0), i64.const(0))),
           find,
           setValue,
-          setStackPointer(stack, after),
+          setStackPointer(g, stack, after),
           g.write(w, UOP_A, value),
         ]
       })
@@ -148,7 +146,7 @@ function defineStack(registry: HandlerRegistry): void {
         const [find, place] = stackPlace(g, stack, offset, w.bytes, false)
         const distance = at ? i32.const(0) : g.field32(UOP_IMM)
         return [
-          setLocal(offset, stackOffset(stack, distance, g.field64(UOP_IMM))),
+          setLocal(offset, stackOffset(g, stack, distance, g.field64(UOP_IMM))),
           find,
           g.write(w, UOP_A, w.load(place)),
         ]
@@ -156,7 +154,7 @@ function defineStack(registry: HandlerRegistry): void {
     }
     // Its width does not matter.
     registry.define(UOP.ADD_SP, 0, stack, stackName('ADD_SP', 0, stack), (g) =>
-      setStackPointer(stack, stackOffset(stack, g.field32(UOP_IMM), g.field64(UOP_IMM))),
+      setStackPointer(g, stack, stackOffset(g, stack, g.field32(UOP_IMM), g.field64(UOP_IMM))),
     )
     for (const w of WIDTHS) if (w.index) registry.alias(UOP.ADD_SP, w.index, stack, stackName('ADD_SP', 0, stack))
   }

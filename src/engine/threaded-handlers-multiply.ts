@@ -1,14 +1,12 @@
 /** Handlers of the threaded engine for multiplication, division, bit scans, double shifts, rotates through carry and flag moves. */
 
-import { OFF_FLAG_AUX, OFF_FLAG_RESULT } from '../cpu/layout.js'
 import { UOP, UOP_A, UOP_B, UOP_C, UOP_IMM } from '../cpu/uops.js'
-import { base, gpr, type HandlerBuilder, pc, WIDTHS, type Width } from './threaded-builder.js'
+import { type HandlerBuilder, WIDTHS, type Width } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { type Code, I32, I64, i32, i64, ifElse, select } from './wasm-emitter.js'
 
-const AH = 1
-const RAX = gpr(0)
-const RDX = gpr(2)
+const RAX = 0
+const RDX = 2
 
 /** CF = OF = `overflow` (0 or 1), the rest from the result. */
 function overflowFlags(g: HandlerBuilder, w: Width, result: Code, overflow: Code): Code {
@@ -38,9 +36,8 @@ function defineMultiply(registry: HandlerRegistry): void {
     for (const signed of [false, true]) {
       const name = signed ? 'IMUL' : 'MUL'
       registry.define(signed ? UOP.IMUL : UOP.MUL, w.index, 0, `${name}${w.bits}`, (g) => {
-        const load = signed ? w.loadS : w.load
-        const [setX, x] = g.keep(o.type, load(base, RAX))
-        const [setY, y] = g.keep(o.type, load(g.slot(UOP_B)))
+        const [setX, x] = g.keep(o.type, signed ? g.readRegisterSigned(w, RAX) : g.readRegister(w, RAX))
+        const [setY, y] = g.keep(o.type, signed ? g.readSigned(w, UOP_B) : g.read(w, UOP_B))
         if (w.index === 3) {
           const [setHigh, high] = highProduct(g, signed, x, y)
           const [setLow, low] = g.keep(I64, i64.mul(x, y))
@@ -51,8 +48,8 @@ function defineMultiply(registry: HandlerRegistry): void {
             setHigh,
             setLow,
             overflowFlags(g, w, low, overflow),
-            i64.store(base, low, RAX),
-            i64.store(base, high, RDX),
+            g.writeRegister(w, RAX, low),
+            g.writeRegister(w, RDX, high),
           ]
         }
         const extend = signed ? i64.extendS : i64.extendU
@@ -66,7 +63,9 @@ function defineMultiply(registry: HandlerRegistry): void {
           setP,
           setLow,
           overflowFlags(g, w, low, overflow),
-          w.index === 0 ? i32.store16(base, low, RAX) : [w.storeSlot(base, low, RAX), w.storeSlot(base, high, RDX)],
+          w.index === 0
+            ? g.writeRegister(WIDTHS[1], RAX, low)
+            : [g.writeRegister(w, RAX, low), g.writeRegister(w, RDX, high)],
         ]
       })
     }
@@ -106,43 +105,45 @@ function defineMultiply(registry: HandlerRegistry): void {
 function defineDivide(registry: HandlerRegistry, w: Width): void {
   for (const signed of [false, true]) {
     registry.define(signed ? UOP.IDIV : UOP.DIV, w.index, 0, `${signed ? 'IDIV' : 'DIV'}${w.bits}`, (g) => {
-      const load = signed ? w.loadS : w.load
-      const value = load(g.slot(UOP_B))
+      const value = signed ? g.readSigned(w, UOP_B) : g.read(w, UOP_B)
       const [setY, y] = g.keep(I64, w.index === 3 ? value : signed ? i64.extendS(value) : i64.extendU(value))
-      const [setX, x] = g.keep(I64, dividend(w, signed))
+      const [setX, x] = g.keep(I64, dividend(g, w, signed))
       const checks: Code[] = [g.bailIf(i64.eqz(y))]
       if (w.index === 3) {
-        const high = i64.load(base, RDX)
+        const high = g.readRegister(w, RDX)
         checks.push(g.bailIf(i64.ne(high, signed ? i64.shrS(x, i64.const(63)) : i64.const(0))))
       }
       // The most negative dividend by −1 traps in WebAssembly, and is #DE at every width anyway.
       if (signed) checks.push(g.bailIf(i32.and(i64.eq(y, i64.const(-1)), i64.eq(x, i64.const(-0x8000000000000000n)))))
       const [setQ, q] = g.keep(I64, signed ? i64.divS(x, y) : i64.divU(x, y))
       const [setR, r] = g.keep(I64, signed ? i64.remS(x, y) : i64.remU(x, y))
-      if (w.index === 3) return [setY, setX, checks, setQ, setR, i64.store(base, q, RAX), i64.store(base, r, RDX)]
+      if (w.index === 3) return [setY, setX, checks, setQ, setR, g.writeRegister(w, RAX, q), g.writeRegister(w, RDX, r)]
       const fits = signed ? i64.ne(w.signed(i32.wrap(q)), q) : i64.ne(i64.shrU(q, i64.const(w.bits)), i64.const(0))
       const store =
         w.index === 0
-          ? [i64.store8(base, q, RAX), i64.store8(base, r, RAX + AH)]
-          : [w.storeSlot(base, i32.wrap(q), RAX), w.storeSlot(base, i32.wrap(r), RDX)]
+          ? [g.writeRegister(w, RAX, i32.wrap(q)), g.writeHigh(RAX, i32.wrap(r))]
+          : [g.writeRegister(w, RAX, i32.wrap(q)), g.writeRegister(w, RDX, i32.wrap(r))]
       return [setY, setX, checks, setQ, g.bailIf(fits), setR, store]
     })
   }
 }
 
 /** rDX:rAX (AX at width 8, RAX alone at 64) as an i64. */
-function dividend(w: Width, signed: boolean): Code {
+function dividend(g: HandlerBuilder, w: Width, signed: boolean): Code {
   switch (w.index) {
     case 0:
-      return signed ? i64.load16S(base, RAX) : i64.load16U(base, RAX)
+      return signed ? i64.extendS(g.readRegisterSigned(WIDTHS[1], RAX)) : i64.extendU(g.readRegister(WIDTHS[1], RAX))
     case 1: {
-      const both = i32.or(i32.shl(i32.load16U(base, RDX), i32.const(16)), i32.load16U(base, RAX))
+      const both = i32.or(i32.shl(g.readRegister(w, RDX), i32.const(16)), g.readRegister(w, RAX))
       return signed ? i64.extendS(both) : i64.extendU(both)
     }
     case 2:
-      return i64.or(i64.shl(i64.load(base, RDX), i64.const(32)), i64.load32U(base, RAX))
+      return i64.or(
+        i64.shl(i64.extendU(g.readRegister(w, RDX)), i64.const(32)),
+        i64.extendU(g.readRegister(w, RAX)),
+      )
     case 3:
-      return i64.load(base, RAX)
+      return g.readRegister(w, RAX)
   }
 }
 
@@ -179,9 +180,9 @@ function zeroFlag(g: HandlerBuilder, zero: Code, carry: Code): Code {
   const [setZ, z] = g.keep(I32, zero)
   return [
     setZ,
-    i64.store(base, i64.extendU(i32.eqz(z)), OFF_FLAG_RESULT),
+    g.flagResult(WIDTHS[2], i32.eqz(z)),
     // Bit 8 undoes the parity of a zero result; CF without OF is bits 31 and 30.
-    i32.store(base, i32.or(i32.shl(z, i32.const(8)), select(carry, i32.const(0xc0000000), i32.const(0))), OFF_FLAG_AUX),
+    g.flagAux(i32.or(i32.shl(z, i32.const(8)), select(carry, i32.const(0xc0000000), i32.const(0)))),
   ]
 }
 
@@ -193,7 +194,7 @@ function defineDoubleShifts(registry: HandlerRegistry): void {
         const kind = left ? (immediate ? UOP.SHLD_IMM : UOP.SHLD) : immediate ? UOP.SHRD_IMM : UOP.SHRD
         const name = `${left ? 'SHLD' : 'SHRD'}${immediate ? '_IMM' : ''}${w.bits}`
         registry.define(kind, w.index, 0, name, (g) => {
-          const count = immediate ? i32.load8U(pc, g.at + UOP_IMM) : i32.load8U(g.slot(UOP_C))
+          const count = immediate ? g.field8(UOP_IMM) : g.read(WIDTHS[0], UOP_C)
           const [setN, small] = g.keep(I32, i32.and(count, i32.const(w.bits - 1)))
           const n = w.index === 3 ? i64.extendU(small) : small
           const back = o.sub(o.const(w.bits), n)
@@ -246,7 +247,7 @@ function defineRotateCarry(registry: HandlerRegistry): void {
         const overflow = left ? i32.xor(bit(r, top), carry) : i32.xor(bit(r, top), bit(r, o.const(w.bits - 2)))
         const po = left ? bit(r, top) : i32.xor(carry, overflow)
         return [
-          g.bailIf(i32.ne(i32.and(i32.load8U(pc, g.at + UOP_IMM), i32.const(w.index === 3 ? 63 : 31)), i32.const(1))),
+          g.bailIf(i32.ne(i32.and(g.field8(UOP_IMM), i32.const(w.index === 3 ? 63 : 31)), i32.const(1))),
           setX,
           setC,
           setR,
@@ -264,7 +265,9 @@ function defineRotateCarry(registry: HandlerRegistry): void {
 }
 
 function defineFlagMoves(registry: HandlerRegistry): void {
-  registry.define(UOP.SALC, 0, 0, 'SALC', (g) => i32.store8(g.slot(UOP_A), i32.sub(i32.const(0), g.carry())))
+  registry.define(UOP.SALC, 0, 0, 'SALC', (g) =>
+    g.write(WIDTHS[0], UOP_A, i32.sub(i32.const(0), g.carry())),
+ )
   registry.define(UOP.LAHF, 0, 0, 'LAHF', (g) => {
     const at = (value: Code, bit: number): Code => (bit ? i32.shl(value, i32.const(bit)) : value)
     const af = i32.and(i32.shrU(g.readAux(), i32.const(3)), i32.const(1))
@@ -275,10 +278,9 @@ function defineFlagMoves(registry: HandlerRegistry): void {
       at(g.condition(4), 6),
       at(g.condition(8), 7),
     ]
-    return i32.store8(
-      base,
+    return g.writeHigh(
+      RAX,
       flags.reduce((all, one) => i32.or(all, one), i32.const(2)),
-      RAX + AH,
     )
   })
 }

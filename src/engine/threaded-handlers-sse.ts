@@ -11,11 +11,11 @@
  */
 
 import { AUX_CF, AUX_PARITY_SHIFT, AUX_PO } from '../cpu/flags.js'
-import { OFF_FLAG_AUX, OFF_FLAG_RESULT, OFF_MXCSR } from '../cpu/layout.js'
+import { OFF_MXCSR } from '../cpu/layout.js'
 import { MXCSR_PE, MXCSR_PM, MXCSR_RC, MXCSR_WRITABLE } from '../cpu/mxcsr.js'
 import { simdNumber } from '../cpu/simd.js'
 import { UOP_A, UOP_B, UOP_C } from '../cpu/uops.js'
-import { base, type HandlerBuilder } from './threaded-builder.js'
+import { base, type HandlerBuilder, WIDTHS } from './threaded-builder.js'
 import { simdName } from './threaded-handlers-simd.js'
 import type { Body, HandlerRegistry } from './threaded-registry.js'
 import { type Code, F32, F64, I32, I64, i32, i64, ifElse, select, V128 } from './wasm-emitter.js'
@@ -155,12 +155,8 @@ function ordering(shape: Shape): Body {
     return [
       begin,
       setEqual,
-      i64.store(base, i64.extendU(i32.eqz(equal)), OFF_FLAG_RESULT),
-      i32.store(
-        base,
-        select(ops.lt(x, y), i32.const(AUX_CF | AUX_PO), i32.shl(equal, i32.const(AUX_PARITY_SHIFT))),
-        OFF_FLAG_AUX,
-      ),
+      g.flagResult(WIDTHS[2], i32.eqz(equal)),
+      g.flagAux(select(ops.lt(x, y), i32.const(AUX_CF | AUX_PO), i32.shl(equal, i32.const(AUX_PARITY_SHIFT)))),
     ]
   }
 }

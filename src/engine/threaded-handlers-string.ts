@@ -22,17 +22,14 @@ import {
   base,
   gpr,
   type HandlerBuilder,
-  pc,
   REMAINING,
   RIP,
   remaining,
-  rip,
   tlbEntry,
   WIDTHS,
   type Width,
 } from './threaded-builder.js'
 import { goTo, LINK_STRING, TARGETS } from './threaded-handlers-control.js'
-import { arithmeticFlagsOf } from './threaded-handlers-integer.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import {
   branch,
@@ -172,7 +169,7 @@ function defineOne(
       const [setX, x] = g.keep(w.ops.type, name === 'CMPS' ? w.load(getLocal(source!.place)) : w.load(base, RAX))
       const [setY, y] = g.keep(w.ops.type, w.load(getLocal(target!.place)))
       const [setR, r] = g.keep(w.ops.type, w.ops.sub(x, y))
-      work = [setX, setY, setR, arithmeticFlagsOf(g, w, 'sub', x, y, r)]
+      work = [setX, setY, setR, g.arithmeticFlags(w, 'sub', x, y, r)]
     }
     const iteration: Code = [
       source?.find ?? [],
@@ -199,7 +196,7 @@ function defineOne(
           setLocal(REMAINING, i32.sub(remaining, i32.sub(i32.wrap(getLocal(elements)), i32.const(1)))),
           ifElse(i32.and(i64.ne(getLocal(count), i64.const(0)), compares ? wanted : i32.const(1)), [
             ifElse(i32.leS(remaining, i32.const(0)), [
-              setLocal(RIP, i64.add(rip, i64.load16U(pc, g.at + UOP_IP))),
+              setLocal(RIP, i64.add(g.rip, i64.extendU(g.field16(UOP_IP)))),
               g.dispatch.tail('budget'),
             ]),
             setLocal(REMAINING, i32.sub(remaining, i32.const(1))),

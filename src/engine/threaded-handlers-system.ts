@@ -38,8 +38,7 @@ import {
 import { UOP, UOP_B, UOP_INDEX, UOP_IP, UOP_LENGTH } from '../cpu/uops.js'
 import { FLAG_IF } from '../isa/flags.js'
 import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS } from '../isa/instruction.js'
-import { base, gpr, type HandlerBuilder, pc, REMAINING, RIP, remaining, rip, tlbEntry } from './threaded-builder.js'
-import { helperBody } from './threaded-handlers-control.js'
+import { base, gpr, type HandlerBuilder, REMAINING, RIP, remaining, tlbEntry } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { type Code, getLocal, I32, I64, i32, i64, ifElse, setLocal } from './wasm-emitter.js'
 
@@ -89,7 +88,7 @@ function ownsInterruptFlag(): Code {
 function proceed(g: HandlerBuilder, next: number): Code {
   return [
     setLocal(RIP, getLocal(next)),
-    setLocal(REMAINING, i32.add(remaining, i32.sub(i32.load8U(pc, g.at + UOP_INDEX), i32.const(1)))),
+    setLocal(REMAINING, i32.add(remaining, i32.sub(g.field8(UOP_INDEX), i32.const(1)))),
     g.dispatch.tail('jump'),
   ]
 }
@@ -97,12 +96,12 @@ function proceed(g: HandlerBuilder, next: number): Code {
 /** `fast` where RIP needs no care; `next` is the local that it may pass to {@link proceed}. What falls out of it is the helper's. */
 function orHelper(g: HandlerBuilder, fast: (next: number) => Code): Code {
   const next = g.local(I64)
-  const step = i32.add(i32.load16U(pc, g.at + UOP_IP), i32.load8U(pc, g.at + UOP_LENGTH))
+  const step = i32.add(g.field16(UOP_IP), g.field8(UOP_LENGTH))
   return [
-    setLocal(next, i64.add(rip, i64.extendU(step))),
+    setLocal(next, i64.add(g.rip, i64.extendU(step))),
     // RIP must not wrap.
-    ifElse(i64.eq(i64.shrU(getLocal(next), i64.const(32)), i64.shrU(rip, i64.const(32))), fast(next)),
-    helperBody(g),
+    ifElse(i64.eq(i64.shrU(getLocal(next), i64.const(32)), i64.shrU(g.rip, i64.const(32))), fast(next)),
+    g.leaveForHelper(),
   ]
 }
 

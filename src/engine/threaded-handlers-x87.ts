@@ -9,8 +9,6 @@ import { auxForFlags, resultForFlags } from '../cpu/flags.js'
 import {
   OFF_FCW,
   OFF_FIP,
-  OFF_FLAG_AUX,
-  OFF_FLAG_RESULT,
   OFF_FSW,
   OFF_FTAG,
   OFF_TOP,
@@ -19,7 +17,7 @@ import {
 import { UOP_A, UOP_B, UOP_IP } from '../cpu/uops.js'
 import { X87_MEMORY, X87_REGISTER } from '../cpu/x87.js'
 import { FLAG_CF, FLAG_ZF } from '../isa/flags.js'
-import { base, FORM_COUNT, FORMS, type Form, type HandlerBuilder, pc, rip } from './threaded-builder.js'
+import { base, FORM_COUNT, FORMS, type Form, type HandlerBuilder, WIDTHS } from './threaded-builder.js'
 import { HANDLER_BAIL, type HandlerRegistry } from './threaded-registry.js'
 import { VTEMP_STATUS, type X87Functions } from './threaded-x87-functions.js'
 import { type Code, call, I32, I64, i32, i64, select } from './wasm-emitter.js'
@@ -53,7 +51,7 @@ function functions(g: HandlerBuilder): X87Functions {
 
 /** FIP ← the instruction. Outside 64-bit code RIP does not wrap inside a block, so a plain sum is right. */
 function pointer(g: HandlerBuilder): Code {
-  return i64.store(base, i64.add(rip, i64.extendU(i32.load16U(pc, g.at + UOP_IP))), OFF_FIP)
+  return i64.store(base, i64.add(g.rip, i64.extendU(g.field16(UOP_IP))), OFF_FIP)
 }
 
 function st(g: HandlerBuilder, i: Code): Code {
@@ -327,8 +325,8 @@ function defineRegisters(registry: HandlerRegistry): void {
         must(g, call(functions(g).ready2, base, i)),
         set,
         g.bailIf(i32.ltS(outcome, ZERO)),
-        i64.store(base, i64.extendU(pick(resultForFlags)), OFF_FLAG_RESULT),
-        i32.store(base, pick(auxForFlags), OFF_FLAG_AUX),
+        g.flagResult(WIDTHS[2], pick(resultForFlags)),
+        g.flagAux(pick(auxForFlags)),
         pops ? pop(g) : [],
         pointer(g),
       ]

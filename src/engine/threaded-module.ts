@@ -2,6 +2,7 @@
 
 import { OFF_REMAINING, OFF_RIP } from '../cpu/layout.js'
 import { UOP_HANDLER } from '../cpu/uops.js'
+import { STORE_FLAGS_PARAMS, storeFlagsBody } from './region-flags.js'
 import {
   BASE,
   BLOCK_COUNT,
@@ -9,6 +10,8 @@ import {
   base,
   type Dispatch,
   EXIT_BUDGET,
+  EXIT_STOP,
+  followLink,
   HANDLER_PARAMS,
   HandlerBuilder,
   PC,
@@ -55,6 +58,7 @@ import {
   unreachable,
   type ValueType,
 } from './wasm-emitter.js'
+import { walkBody } from './wasm-walker.js'
 
 /** How handlers reach each other. */
 export type DispatchKind = 'tail-call' | 'br-table'
@@ -73,12 +77,25 @@ export interface ThreadedImports {
 export interface ThreadedExports {
   /** Runs from the block at `block`, which belongs to RIP, for the CPU block at `base`. Returns an EXIT_ reason. */
   enter(base: number, block: number): number
+  /**
+   * Makes the data-TLB entry of a linear address good, `access` as in {@link ThreadedImports}: 1, or 0 where the instruction needs more than that. What is ordinary it does
+   * by itself, the rest by `fill`.
+   */
+  miss(base: number, linear: bigint, access: number): number
+  /** See `LinearMemory.fetchFiller`. */
+  fetchFiller(base: number, low: number, high: number): number
 }
 
-type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step' | 'x87'>
+/** What the module for translated regions exports besides: functions that regions call, by these names, and the table in which regions are called. */
+export interface RegionExports extends ThreadedExports {
+  readonly table: WebAssembly.Table
+  readonly [name: string]: unknown
+}
+
+type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step' | 'x87' | 'heats'>
 
 /** 'bail' uses 'jump', so it comes first: in the loop form a tail can only reach those around it. */
-const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link']
+const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link', 'hot']
 
 /** All handlers, numbered. `vectors`: with those that need 128-bit vectors; default: where the host has them. */
 export function makeRegistry(vectors: boolean = hasVectors()): HandlerRegistry {
@@ -101,27 +118,43 @@ export function makeRegistry(vectors: boolean = hasVectors()): HandlerRegistry {
   return registry
 }
 
-/** The module for `registry`, in binary form. */
-export function emitThreadedModule(registry: HandlerRegistry, kind: DispatchKind): Uint8Array<ArrayBuffer> {
+/**
+ * The module for `registry`, in binary form. With `regions` its blocks count down their heat, and it exports what {@link RegionExports} says; only
+ * with tail calls.
+ */
+export function emitThreadedModule(
+  registry: HandlerRegistry,
+  kind: DispatchKind,
+  regions = false,
+): Uint8Array<ArrayBuffer> {
   const m = new ModuleBuilder()
   const fill = m.importFunction('host', 'fill', [I32, I32, I32], [I32])
   const helper = m.importFunction('host', 'helper', [I32], [I32])
   const step = m.importFunction('host', 'step', [], [I32])
   m.importMemory('host', 'memory', 1)
-  const miss = m.addFunction([I32, I64, I32], [I32], () => missBody(fill))
+  const miss = m.addFunction([I32, I64, I32], [I32], (locals) => missBody(fill, locals))
+  const missFetch = m.addFunction([I32, I64], [I32], (locals) => walkBody('fetch', locals, i32.const(0)))
+  m.exportFunction('miss', miss)
+  m.exportFunction(
+    'fetchFiller',
+    m.addFunction([I32, I32, I32], [I32], () =>
+      call(missFetch, getLocal(0), i64.or(i64.shl(i64.extendU(getLocal(2)), i64.const(32)), i64.extendU(getLocal(1)))),
+    ),
+  )
   const x87 = defineX87Functions(m)
-  if (kind === 'tail-call') emitTailCalls(m, registry, { miss, helper, step, x87 })
-  else emitLoop(m, registry, { miss, helper, step, x87 })
+  const callees = { miss, helper, step, x87, heats: regions }
+  if (kind === 'tail-call') emitTailCalls(m, registry, callees)
+  else emitLoop(m, registry, callees)
   return m.toBytes()
 }
 
 /** (CPU block, linear, access) → 1 when the entry is good. An access across pages is the reference engine's. */
-function missBody(fill: number): Code {
+function missBody(fill: number, locals: Locals): Code {
   const linear = getLocal(1)
   const last = i32.sub(i32.and(i32.shrU(getLocal(2), i32.const(1)), i32.const(0x1f)), i32.const(1))
   return [
     ifElse(i32.gtU(i32.add(i32.and(i32.wrap(linear), i32.const(4095)), last), i32.const(4095)), ret(i32.const(0))),
-    call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)),
+    walkBody('data', locals, call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2))),
   ]
 }
 
@@ -177,6 +210,46 @@ function emitTailCalls(m: ModuleBuilder, registry: HandlerRegistry, callees: Cal
     ]
   })
   m.exportFunction('enter', enter)
+  if (callees.heats) exportForRegions(m, callees, tails, dispatchFor)
+}
+
+/** Functions with the handlers' parameters that regions leave through, and what they call. */
+function exportForRegions(
+  m: ModuleBuilder,
+  callees: Callees,
+  tails: ReadonlyMap<Tail, number>,
+  dispatchFor: (locals: Locals) => Dispatch,
+): void {
+  for (const tail of ['jump', 'budget'] as const) m.exportFunction(tail, tails.get(tail)!)
+  const add = (name: string, build: (locals: Locals) => Code): void =>
+    m.exportFunction(
+      name,
+      m.addFunction(HANDLER_PARAMS, [I32], (locals) => [build(locals), unreachable]),
+    )
+  add('follow', (locals) => followLink(dispatchFor(locals), pc))
+  // The parameters describe the instruction, not its block.
+  const afterwards = (dispatch: Dispatch): Code => [
+    setLocal(RIP, i64.load(base, OFF_RIP)),
+    setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
+    dispatch.tail('jump'),
+  ]
+  const describe: Code = [i64.store(base, rip, OFF_RIP), i32.store(base, remaining, OFF_REMAINING)]
+  add('step', (locals) => [
+    describe,
+    ifElse(call(callees.step), ret(i32.const(EXIT_STOP))),
+    afterwards(dispatchFor(locals)),
+  ])
+  add('helper', (locals) => [
+    describe,
+    ifElse(call(callees.helper, pc), ret(i32.const(EXIT_STOP))),
+    afterwards(dispatchFor(locals)),
+  ])
+  for (const [name, index] of Object.entries(callees.x87)) m.exportFunction(`x87.${name}`, index)
+  const storeFlags = m.addFunction(STORE_FLAGS_PARAMS, [], (locals) =>
+    storeFlagsBody(new HandlerBuilder(dispatchFor(locals))),
+  )
+  m.exportFunction('flags', storeFlags)
+  m.exportTable('table')
 }
 
 function emitLoop(m: ModuleBuilder, registry: HandlerRegistry, callees: Callees): void {

@@ -136,7 +136,8 @@ export class HandlerSelector {
   private readonly i32: Int32Array
   private readonly u16: Uint16Array
   private readonly u8: Uint8Array
-  private readonly ids = new Uint16Array(MAX_RECORDS)
+  /** Result of {@link choose}: the handler of each record. */
+  readonly ids: Uint16Array = new Uint16Array(MAX_RECORDS)
   /** Steps from each record to the end of the block. */
   private readonly steps = new Uint16Array(MAX_RECORDS + 1)
 
@@ -153,8 +154,34 @@ export class HandlerSelector {
    * page. At most {@link MAX_RECORDS} records.
    */
   prepare(at: number, records: number, instructions: number, mode: number, pageOffset: number): void {
-    const ids = this.ids
-    const { u8, u16 } = this
+    this.choose(at, records, mode)
+    const { u8, u16, ids } = this
+    // Chains of records that make the fewest steps; of equal ones the shorter first, so that branches keep their compare.
+    const { steps } = this
+    steps[records] = 0
+    for (let i = records - 1; i >= 0; i--) {
+      const record = at + i * UOP_SIZE
+      let id = ids[i]!
+      let best = id
+      let fewest = steps[i + 1]!
+      for (let j = i + 1; j < records; j++) {
+        id = this.registry.findPair(id, ids[j]!)
+        if (!id) break
+        if (steps[j + 1]! < fewest) {
+          fewest = steps[j + 1]!
+          best = id
+        }
+      }
+      steps[i] = fewest + 1
+      u16[(record + UOP_HANDLER) >> 1] = best
+      u8[record + UOP_INDEX] = instructions - u8[record + UOP_INDEX]!
+      this.clearLinks(record, pageOffset)
+    }
+  }
+
+  /** Chooses the handler of each of `records` lifted records from `at` by itself, and leaves the records alone. */
+  choose(at: number, records: number, mode: number): void {
+    const { u8, u16, ids } = this
     let seen = true
     for (let i = records - 1; i >= 0; i--) {
       const record = at + i * UOP_SIZE
@@ -178,27 +205,6 @@ export class HandlerSelector {
       if (effect === FLAGS_SEEN) seen = true
       else if (effect === FLAGS_SET) seen = false
       ids[i] = id
-    }
-    // Chains of records that make the fewest steps; of equal ones the shorter first, so that branches keep their compare.
-    const { steps } = this
-    steps[records] = 0
-    for (let i = records - 1; i >= 0; i--) {
-      const record = at + i * UOP_SIZE
-      let id = ids[i]!
-      let best = id
-      let fewest = steps[i + 1]!
-      for (let j = i + 1; j < records; j++) {
-        id = this.registry.findPair(id, ids[j]!)
-        if (!id) break
-        if (steps[j + 1]! < fewest) {
-          fewest = steps[j + 1]!
-          best = id
-        }
-      }
-      steps[i] = fewest + 1
-      u16[(record + UOP_HANDLER) >> 1] = best
-      u8[record + UOP_INDEX] = instructions - u8[record + UOP_INDEX]!
-      this.clearLinks(record, pageOffset)
     }
   }
 

@@ -14,6 +14,7 @@ import {
   ACCESS_WRITE,
   BLOCK_HEADER_SIZE,
   EXIT_BUDGET,
+  EXIT_HOT,
   EXIT_LINK,
   EXIT_STOP,
   JUMP_CACHE_BITS,
@@ -28,7 +29,7 @@ import {
   type DispatchKind,
   emitThreadedModule,
   makeRegistry,
-  type ThreadedExports,
+  type RegionExports,
   type ThreadedImports,
 } from './threaded-module.js'
 import type { HandlerRegistry } from './threaded-registry.js'
@@ -48,6 +49,8 @@ export interface ThreadedHost {
    * run by {@link step}.
    */
   lift(place: number, at: number, end: number): number
+  /** The same without the promise about writes, for code that {@link lift} has lifted and that has not changed since. */
+  liftCopy(place: number, at: number, end: number): number
   /** Instructions and bytes of the last lifted block. */
   readonly liftedInstructions: number
   readonly liftedBytes: number
@@ -104,14 +107,26 @@ export function hasTailCalls(): boolean {
   return WebAssembly.validate(Uint8Array.from(probe))
 }
 
-function moduleOnce(kind: DispatchKind, vectors: boolean): WebAssembly.Module {
-  const key = `${kind} ${vectors}`
+function moduleOnce(kind: DispatchKind, vectors: boolean, regions: boolean): WebAssembly.Module {
+  const key = `${kind} ${vectors} ${regions}`
   let module = modules.get(key)
   if (!module) {
-    module = new WebAssembly.Module(emitThreadedModule(registryOnce(vectors), kind))
+    module = new WebAssembly.Module(emitThreadedModule(registryOnce(vectors), kind, regions))
     modules.set(key, module)
   }
   return module
+}
+
+/** Makes faster code of blocks that run often. */
+export interface Translator {
+  /** Instructions that a new block runs before it counts as hot. */
+  readonly heat: number
+  /** A block has used up its heat. Gives it new heat, whatever else it does. */
+  hot(block: number): void
+  /** A block was dropped; its records do not bail yet. */
+  dropped(block: number): void
+  /** All blocks were dropped. */
+  cleared(): void
 }
 
 /** Where an engine works. */
@@ -127,6 +142,8 @@ export interface ThreadedOptions {
   readonly dispatch?: DispatchKind
   /** Handlers may use WebAssembly's vectors. Default: where the host has them. */
   readonly vectors?: boolean
+  /** Makes a translator for hot blocks. Not used without tail calls. */
+  readonly translator?: (engine: ThreadedEngine) => Translator
 }
 
 /** Records that one block may have; a block that would need more ends early. */
@@ -135,24 +152,33 @@ const MAX_BLOCK_RECORDS = 4096
 export class ThreadedEngine {
   readonly stats: ThreadedStatistics = { blocksLifted: 0, blocksDropped: 0, storeResets: 0, steps: 0, entries: 0 }
   readonly store: BlockStore
-  private readonly s: CpuState
-  private readonly host: ThreadedHost
-  private readonly selector: HandlerSelector
+  readonly s: CpuState
+  readonly host: ThreadedHost
+  readonly registry: HandlerRegistry
+  readonly memory: WebAssembly.Memory
+  readonly selector: HandlerSelector
+  private readonly translator: Translator | undefined
+  private readonly heat: number
   private readonly enterCs: number
   private readonly enterCrossing: number
-  private readonly exports: ThreadedExports
+  /** With a translator also what regions need. */
+  readonly exports: RegionExports
 
   constructor(options: ThreadedOptions) {
     const { memory, state, host } = options
     this.s = state
+    this.memory = memory
     this.host = host
     this.store = new BlockStore(memory.buffer, options.storeOffset, options.storeSize)
     const vectors = options.vectors ?? hasVectors()
     const registry = registryOnce(vectors)
+    this.registry = registry
     this.selector = new HandlerSelector(registry, memory.buffer)
     this.enterCs = registry.id(ENTER_CS)
     this.enterCrossing = registry.id(ENTER_CROSSING)
-    const module = moduleOnce(options.dispatch ?? (hasTailCalls() ? 'tail-call' : 'br-table'), vectors)
+    const dispatch = options.dispatch ?? (hasTailCalls() ? 'tail-call' : 'br-table')
+    const translates = options.translator !== undefined && dispatch === 'tail-call'
+    const module = moduleOnce(dispatch, vectors, translates)
     const instance = new WebAssembly.Instance(module, {
       host: {
         memory,
@@ -167,7 +193,10 @@ export class ThreadedEngine {
         },
       } satisfies ThreadedImports & { memory: WebAssembly.Memory },
     })
-    this.exports = instance.exports as unknown as ThreadedExports
+    this.exports = instance.exports as unknown as RegionExports
+    this.translator = translates ? options.translator!(this) : undefined
+    this.heat = this.translator?.heat ?? 0
+    this.store.onDrop = (block) => this.translator?.dropped(block)
     this.flushJumpCache()
   }
 
@@ -189,6 +218,10 @@ export class ThreadedEngine {
           this.fillLink()
           continue
         }
+        if (reason === EXIT_HOT) {
+          this.translator!.hot(s.get32(OFF_LINK_SITE))
+          continue
+        }
         if (reason !== EXIT_BUDGET) continue
         if (s.remaining <= 0) return
       }
@@ -208,6 +241,7 @@ export class ThreadedEngine {
   /** Forgets all blocks. Not while WebAssembly runs: a helper must use {@link invalidate}. */
   invalidateAll(): void {
     this.store.clear()
+    this.translator?.cleared()
     this.flushJumpCache()
   }
 
@@ -247,7 +281,7 @@ export class ThreadedEngine {
     this.selector.prepare(at, records, instructions, mode, place & 4095)
     if (!flat) this.writeEntry(first, instructions, this.enterCs)
     this.stats.blocksLifted++
-    return store.add(place, mode, flat ? records : records + 1, instructions, host.liftedBytes)
+    return store.add(place, mode, flat ? records : records + 1, instructions, host.liftedBytes, this.heat)
   }
 
   /** A block of the one instruction at `place`, which goes on in the next page: its first record checks that the page is still where it was. */
@@ -260,7 +294,7 @@ export class ThreadedEngine {
     this.writeEntry(first, 1, this.enterCrossing)
     this.s.i32[(first + UOP_IMM) >> 2] = host.secondPlace
     this.stats.blocksLifted++
-    const block = store.add(place, mode, records + 1, 1, host.liftedBytes)
+    const block = store.add(place, mode, records + 1, 1, host.liftedBytes, this.heat)
     store.addTail(host.secondPlace, host.tailBytes, block)
     return block
   }

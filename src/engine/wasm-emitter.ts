@@ -491,6 +491,11 @@ export class ModuleBuilder {
     this.table = functions
   }
 
+  /** Exports the table. */
+  exportTable(name: string): void {
+    this.exports.push([...text(name), 0x01, 0])
+  }
+
   exportFunction(name: string, index: number): void {
     this.exports.push([...text(name), 0x00, ...unsignedLeb(index)])
   }
@@ -514,7 +519,8 @@ export class ModuleBuilder {
     section(2, whole(this.imports))
     section(3, whole(this.functions.map((f) => unsignedLeb(f.type))))
     const table = this.table
-    if (table) section(4, [[[0x70, 1, ...unsignedLeb(table.length), ...unsignedLeb(table.length)]]])
+    // Without a maximum: whoever gets it as an export may let it grow.
+    if (table) section(4, [[[0x70, 0, ...unsignedLeb(table.length)]]])
     section(7, whole(this.exports))
     if (table) section(9, [[[0x00, 0x41, 0, 0x0b], unsignedLeb(table.length), table.flatMap(unsignedLeb)]])
     section(

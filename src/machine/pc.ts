@@ -15,9 +15,9 @@ import {
   type ModelName,
 } from '../cpu/index.js'
 import { SeededEntropy } from '../devices/index.js'
-import { referenceExecutor, threadedEngine } from '../engine/index.js'
+import { referenceExecutor, threadedEngine, translatedEngineWith, type TranslationOptions } from '../engine/index.js'
 import type { LocalApic } from '../interrupts/index.js'
-import { AddressSpace, type AddressSpaceState } from '../memory/index.js'
+import { AddressSpace, type AddressSpaceState, placeTableRoom } from '../memory/index.js'
 import { CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME } from '../mmu/index.js'
 import type { ProcessorPins } from './apics.js'
 import { Board, type BoardState } from './board.js'
@@ -39,7 +39,7 @@ const SHORTEST_SLEEP_NS = 1e6
 const LONGEST_SLEEP_MS = 500
 
 /** Name of an engine. */
-export type EngineName = 'reference' | 'threaded'
+export type EngineName = 'reference' | 'threaded' | 'translated'
 
 const MIB = 0x100000
 /** Micro-op store of the threaded engine, in bytes. */
@@ -47,7 +47,7 @@ const STORE_SIZE: number = 16 * MIB
 /** How often `run` asks `until`, in instructions: the same on every engine, so that what the host does then is deterministic. */
 const TURN = 2_000_000
 /** Instructions between two breaths of the host: the reference engine is slower. */
-const SLICE = { threaded: 2_000_000, reference: 100_000 } as const
+const SLICE = { translated: 10_000_000, threaded: 2_000_000, reference: 100_000 } as const
 /** What a reset takes from a run's budget: a guest that resets for ever must not hold the host. */
 const RESET_COST = 50_000
 /** The local APIC IDs that a board of this kind has room for. */
@@ -67,6 +67,8 @@ export interface PcOptions {
   readonly turn?: number
   /** Default `threaded` where WebAssembly exists, else `reference`. */
   readonly engine?: EngineName
+  /** For the translated engine. */
+  readonly translation?: TranslationOptions
   /** Firmware image, mapped at the top of 4 GiB and below 1 MiB. */
   readonly bios?: Uint8Array
   /** Option ROM of the display. */
@@ -229,8 +231,11 @@ export class Pc {
     const model = modelOf(options.cpu ?? 'x86-64-v2')
     const hasWasm = typeof WebAssembly === 'object'
     const engine = options.engine ?? (hasWasm ? 'threaded' : 'reference')
-    if (engine !== 'reference' && engine !== 'threaded') {
-      throw new VirtkitError('bad-argument', `there is no engine '${String(engine)}': reference or threaded`)
+    if (engine !== 'reference' && engine !== 'threaded' && engine !== 'translated') {
+      throw new VirtkitError(
+        'bad-argument',
+        `there is no engine '${String(engine)}': reference, threaded or translated`,
+      )
     }
     if (!Number.isInteger(memory) || memory < MIB || memory % MIB !== 0) {
       throw new VirtkitError('bad-argument', `memory is a multiple of 1 MiB and at least 1 MiB; got ${memory} bytes`)
@@ -243,19 +248,21 @@ export class Pc {
     if (!Number.isInteger(turn) || turn < 1) {
       throw new VirtkitError('bad-argument', `turn: a positive number of instructions was expected, got ${turn}`)
     }
-    const storeSize = engine === 'threaded' ? STORE_SIZE : 0
+    const storeSize = engine === 'reference' ? 0 : STORE_SIZE
     const cpuSize = Math.ceil((CPU_MEMORY_SIZE + storeSize) / 4096) * 4096
     const reserved = align(4096 + count * cpuSize)
     const romSize = align((options.bios?.length ?? 0) * 2 + (options.vgaBios?.length ?? 0) * 2 + 0x80000)
-    const total = Math.ceil((reserved + memory + romSize) / 65536)
+    // Engines fill the TLB with the help of a table.
+    const tableSize = engine === 'reference' ? 0 : align(placeTableRoom(reserved + memory + romSize))
+    const total = Math.ceil((reserved + memory + romSize + tableSize) / 65536)
     if (total > 65536) {
       throw new VirtkitError(
         'bad-argument',
-        `memory: at most ${Math.floor((65536 * 65536 - reserved - romSize) / MIB)} MiB fit`,
+        `memory: at most ${Math.floor((65536 * 65536 - reserved - romSize - tableSize) / MIB)} MiB fit`,
       )
     }
     const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
-    this.space = new AddressSpace({ buffer, reserved })
+    this.space = new AddressSpace({ buffer, reserved, placeTable: engine !== 'reference' })
     this.serial = new SerialPort((bytes) => this.inputs.submit({ kind: 'serial', bytes }))
     this.random = new SeededEntropy(options.seed ?? 1)
     this.firmwareLog = new SerialPort()
@@ -333,7 +340,12 @@ export class Pc {
       onTripleFault: this.onTripleFault,
     }
     const executor: ExecutorFactory = referenceExecutor
-    const factory: { engine: EngineFactory } | object = engine === 'threaded' ? { engine: threadedEngine } : {}
+    const factory: { engine?: EngineFactory } =
+      engine === 'threaded'
+        ? { engine: threadedEngine }
+        : engine === 'translated'
+          ? { engine: translatedEngineWith(options.translation ?? {}) }
+          : {}
     this.cpus = Array.from(
       { length: count },
       (_, n) =>

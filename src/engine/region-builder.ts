@@ -1,0 +1,685 @@
+/**
+ * Builds the code of a region from the bodies of the threaded engine's handlers: what those read from a record at run time is known here, general
+ * registers and temporaries live in locals, and flags are remembered instead of computed (region-flags.ts). Handlers of what is rare or rich
+ * work on the state block as ever, between code that brings it up to date and code that reads it back.
+ */
+
+import {
+  DTLB_ENTRIES,
+  OFF_DTLB,
+  OFF_FLAG_AUX,
+  OFF_FLAG_RESULT,
+  OFF_RIP,
+  SLOT_GPR,
+  SLOT_TEMP,
+  SLOT_ZERO,
+  TLB_ADDEND,
+  TLB_TAG_SUPER_READ,
+  TLB_TAG_SUPER_WRITE,
+} from '../cpu/layout.js'
+import {
+  EXT_SCALE_MASK,
+  EXT_SEG_MASK,
+  EXT_SEG_SHIFT,
+  UOP,
+  UOP_A,
+  UOP_B,
+  UOP_C,
+  UOP_EXT,
+  UOP_IMM,
+  UOP_IMM_HI,
+  UOP_INDEX,
+  UOP_IP,
+  UOP_OP,
+} from '../cpu/uops.js'
+import { carryOf, conditionOf, flagsOf, type Operands, SETTER } from './region-flags.js'
+import {
+  ACCESS_RUN,
+  ACCESS_WRITE,
+  base,
+  type Dispatch,
+  FORMS,
+  type Form,
+  gpr,
+  HandlerBuilder,
+  PC,
+  pc,
+  REMAINING,
+  RIP,
+  remaining,
+  rip,
+  type Tail,
+  type Width,
+} from './threaded-builder.js'
+import { branch, type Code, call, getLocal, I32, I64, i32, i64, ifElse, type Label, label, returnCall, setLocal, type ValueType } from './wasm-emitter.js'
+
+/** {@link RegionBuilder.flags}: what set the flags is known at run time only, in the local of that name. */
+export const SETTER_UNKNOWN = -1
+
+/** Where the lifted records of a block are, and the block itself. */
+export interface RegionBlock {
+  /** Its header in the store. */
+  readonly block: number
+  /** Byte offset in its page. */
+  readonly offset: number
+  /** Instructions and bytes. */
+  readonly count: number
+  readonly bytes: number
+  /** First record of its first instruction in the store, and of the copy that was lifted for translation. */
+  readonly stored: number
+  lifted: number
+  /** Records of the copy. */
+  records: number
+  /** Control may arrive from outside of the region. */
+  entry: boolean
+}
+
+/** Functions of the threaded module that regions call, by name; gives the function's index in the region's module. */
+export type RegionImports = (name: string) => number
+
+/** Slots of registers and temporaries, 8 bytes each. */
+const SLOTS = SLOT_ZERO / 8
+const TEMP_FIRST = SLOT_TEMP / 8
+
+export class RegionBuilder extends HandlerBuilder {
+  /** The CPU block's address, which the code holds as a constant. */
+  readonly cpu: number
+  /** 0, or 16 where the code runs at privilege level 3: see OFF_TAG_SELECT. */
+  readonly tagSelect: number
+  readonly types: ValueType[] = []
+  /** RIP where the page starts. */
+  readonly origin: number
+  /** The setter of the flags where it is known only at run time, and their operands. */
+  readonly setter: number
+  private readonly x: number
+  private readonly y: number
+  private readonly z: number
+  /** What set the flags last, at the place where code is being built: a SETTER or {@link SETTER_UNKNOWN}. */
+  flags: number = SETTER.MEMORY
+  /** Ways out that every exit shares. */
+  readonly exits: Readonly<Record<'step' | 'helper' | 'budget' | 'jump' | 'follow', Label>> = {
+    step: label(),
+    helper: label(),
+    budget: label(),
+    jump: label(),
+    follow: label(),
+  }
+
+  private readonly imports: RegionImports
+  private readonly u8: Uint8Array
+  private readonly u16: Uint16Array
+  private readonly i32s: Int32Array
+  /** The record being built, and its block. */
+  private record = 0
+  private kind = 0
+  private current: RegionBlock | undefined
+  /** `flags` where the current record starts: what holds when it bails. */
+  private flagsBefore = 0
+  /** The current handler works on the state block alone. */
+  private inMemory = false
+  /** Locals of registers and temporaries, by slot / 8; 0 = none yet. */
+  private readonly slotLocals = new Int32Array(SLOTS)
+  /** Slots that are written somewhere in the region. */
+  private readonly written = new Uint8Array(SLOTS)
+  /** Temporaries that the current instruction has written. */
+  private temporaries = 0
+  private index = -1
+  /** Filled in by {@link finish}: stores of all written registers. */
+  private readonly flushing: Code[] = []
+  private readonly pools = new Map<ValueType, number[]>()
+  private readonly poolUsed = new Map<ValueType, number>()
+  /** How to go on after a handler that works on the state block and links to another block. */
+  private afterLink: ((linkField: number) => Code) | undefined
+
+  constructor(buffer: ArrayBufferLike, cpu: number, tagSelect: number, imports: RegionImports) {
+    const dispatch: Dispatch = {
+      run: () => {
+        throw new RangeError('regions do not run records')
+      },
+      tail: (which) => this.leave(which),
+      local: (type) => this.local(type),
+      heats: false,
+      get miss(): number {
+        return imports('miss')
+      },
+      get helper(): number {
+        throw new RangeError('regions leave for helpers')
+      },
+      get step(): number {
+        throw new RangeError('regions leave for single steps')
+      },
+      x87: new Proxy({} as Dispatch['x87'], { get: (_, name) => imports(`x87.${String(name)}`) }),
+    }
+    super(dispatch)
+    this.u8 = new Uint8Array(buffer)
+    this.u16 = new Uint16Array(buffer, 0, buffer.byteLength >>> 1)
+    this.i32s = new Int32Array(buffer, 0, buffer.byteLength >>> 2)
+    this.cpu = cpu
+    this.tagSelect = tagSelect
+    this.imports = imports
+    this.origin = this.variable(I64)
+    this.setter = this.variable(I32)
+    this.x = this.variable(I64)
+    this.y = this.variable(I64)
+    this.z = this.variable(I64)
+  }
+
+  // --- locals -------------------------------------------------------------------------------------------------------
+
+  /** A local that lives through the whole region. */
+  variable(type: ValueType): number {
+    return 4 + this.types.push(type) - 1
+  }
+
+  /** A local of the current record. */
+  override local(type: ValueType): number {
+    let pool = this.pools.get(type)
+    if (pool === undefined) {
+      pool = []
+      this.pools.set(type, pool)
+    }
+    const n = this.poolUsed.get(type) ?? 0
+    this.poolUsed.set(type, n + 1)
+    if (n === pool.length) pool.push(this.variable(type))
+    return pool[n]!
+  }
+
+  private slotLocal(slot: number): number {
+    const n = slot >> 3
+    let at = this.slotLocals[n]!
+    if (at === 0) {
+      at = this.variable(I64)
+      this.slotLocals[n] = at
+    }
+    return at
+  }
+
+  private noteWrite(slot: number): void {
+    const n = slot >> 3
+    this.written[n] = 1
+    if (n >= TEMP_FIRST) this.temporaries |= 1 << (n - TEMP_FIRST)
+  }
+
+  // --- records ------------------------------------------------------------------------------------------------------
+
+  /** Goes on to the block's record number `n` of its copy. */
+  begin(block: RegionBlock, n: number): void {
+    this.current = block
+    this.record = block.lifted + n * 32
+    this.kind = this.u16[(this.record + UOP_OP) >> 1]! >> 2
+    this.poolUsed.clear()
+    this.flagsBefore = this.flags
+    const index = this.u8[this.record + UOP_INDEX]!
+    if (index !== this.index || n === 0) this.temporaries = 0
+    this.index = index
+  }
+
+  number16(field: number): number {
+    return this.u16[(this.record + field) >> 1]!
+  }
+  number32(field: number): number {
+    return this.i32s[(this.record + field) >> 2]!
+  }
+
+  /** The record in the store that the current one is a copy of. */
+  override get pc(): Code {
+    if (this.current === undefined) return pc
+    return i32.const(this.current.stored + this.record - this.current.lifted)
+  }
+  override get rip(): Code {
+    const offset = this.current?.offset ?? 0
+    return i64.add(getLocal(this.origin), i64.const(offset))
+  }
+  override field8(offset: number): Code {
+    // In a prepared record the ordinal counts from the end.
+    if (offset === UOP_INDEX) return i32.const(this.back)
+    return i32.const(this.u8[this.record + offset]!)
+  }
+  override field16(offset: number): Code {
+    return i32.const(this.number16(offset))
+  }
+  override field32(offset: number): Code {
+    return i32.const(this.number32(offset))
+  }
+  override field32S(offset: number): Code {
+    return i64.const(this.number32(offset))
+  }
+  override field64(offset: number): Code {
+    return i64.const(this.number64(offset))
+  }
+  private number64(offset: number): number | bigint {
+    const low = this.number32(offset)
+    const high = this.number32(offset + 4)
+    if (high === low >> 31) return low
+    return (BigInt(high) << 32n) | BigInt(low >>> 0)
+  }
+  override immediate(w: Width, signed = false): Code {
+    const low = this.number32(UOP_IMM)
+    switch (w.index) {
+      case 0:
+        return i32.const(signed ? (low << 24) >> 24 : low & 0xff)
+      case 1:
+        return i32.const(signed ? (low << 16) >> 16 : low & 0xffff)
+      case 2:
+        return i32.const(low)
+      case 3:
+        return this.field64(UOP_IMM)
+    }
+  }
+
+  // --- slots --------------------------------------------------------------------------------------------------------
+
+  /** Address of a slot in memory; of a register only while the handler works there. */
+  override slot(field: number): Code {
+    return i32.const(this.cpu + this.number16(field))
+  }
+  override read(w: Width, field: number): Code {
+    if (this.inMemory) return super.read(w, field)
+    return this.readSlot(w, this.number16(field), false)
+  }
+  override readSigned(w: Width, field: number): Code {
+    if (this.inMemory) return super.readSigned(w, field)
+    return this.readSlot(w, this.number16(field), true)
+  }
+  override write(w: Width, field: number, value: Code): Code {
+    if (this.inMemory) return super.write(w, field, value)
+    return this.writeSlot(w, this.number16(field), value)
+  }
+  override readRegister(w: Width, register: number): Code {
+    return this.inMemory ? super.readRegister(w, register) : this.readSlot(w, gpr(register), false)
+  }
+  override readRegisterSigned(w: Width, register: number): Code {
+    return this.inMemory ? super.readRegisterSigned(w, register) : this.readSlot(w, gpr(register), true)
+  }
+  override writeRegister(w: Width, register: number, value: Code): Code {
+    return this.inMemory ? super.writeRegister(w, register, value) : this.writeSlot(w, gpr(register), value)
+  }
+  override writeHigh(register: number, value: Code): Code {
+    if (this.inMemory) return super.writeHigh(register, value)
+    return this.writeByte(gpr(register) + 1, value)
+  }
+
+  private readSlot(w: Width, slot: number, signed: boolean): Code {
+    if (slot === SLOT_ZERO) return w.ops.const(0)
+    if (slot === OFF_RIP) return w.index === 3 ? this.rip : i32.wrap(this.rip)
+    if (slot > SLOT_ZERO) return (signed ? w.loadS : w.load)(i32.const(0), this.cpu + slot)
+    const value = getLocal(this.slotLocal(slot))
+    if (w.index === 3) return value
+    let low = i32.wrap(value)
+    if (w.index === 2) return low
+    if (w.index === 1) return signed ? i32.extend16S(low) : i32.and(low, i32.const(0xffff))
+    if (slot & 1) low = i32.shrU(low, i32.const(8))
+    return signed ? i32.extend8S(low) : i32.and(low, i32.const(0xff))
+  }
+
+  private writeSlot(w: Width, slot: number, value: Code): Code {
+    if (slot >= SLOT_ZERO) return w.storeSlot(i32.const(0), value, this.cpu + slot)
+    this.noteWrite(slot)
+    const at = this.slotLocal(slot)
+    if (w.index === 3) return setLocal(at, value)
+    if (w.index === 2) return setLocal(at, i64.extendU(value))
+    if (w.index === 0) return this.writeByte(slot, value)
+    const rest = i64.and(getLocal(at), i64.const(-0x10000))
+    return setLocal(at, i64.or(rest, i64.extendU(i32.and(value, i32.const(0xffff)))))
+  }
+
+  private writeByte(slot: number, value: Code): Code {
+    this.noteWrite(slot)
+    const at = this.slotLocal(slot)
+    const byte = i32.and(value, i32.const(0xff))
+    if ((slot & 1) === 0) return setLocal(at, i64.or(i64.and(getLocal(at), i64.const(-0x100)), i64.extendU(byte)))
+    const rest = i64.and(getLocal(at), i64.const(-0xff01))
+    return setLocal(at, i64.or(rest, i64.extendU(i32.shl(byte, i32.const(8)))))
+  }
+
+  /** Stores the registers and temporaries that the record names into the state block. */
+  private flushSlot(slot: number): Code {
+    return slot < SLOT_ZERO ? i64.store(i32.const(0), getLocal(this.slotLocal(slot)), this.cpu + (slot & ~7)) : []
+  }
+  private reloadSlot(slot: number): Code {
+    if (slot >= SLOT_ZERO) return []
+    this.noteWrite(slot)
+    return setLocal(this.slotLocal(slot), i64.load(i32.const(0), this.cpu + (slot & ~7)))
+  }
+
+  // --- flags --------------------------------------------------------------------------------------------------------
+
+  private get operands(): Operands {
+    return { x: getLocal(this.x), y: getLocal(this.y), z: getLocal(this.z) }
+  }
+
+  private setFlags(setter: number, w: Width, x: Code | undefined, y?: Code, z?: Code): Code {
+    this.flags = setter | (setter >= SETTER.ADD ? w.index : 0)
+    const wide = (value: Code): Code => (w.index === 3 ? value : i64.extendU(value))
+    return [
+      x === undefined ? [] : setLocal(this.x, wide(x)),
+      y === undefined ? [] : setLocal(this.y, wide(y)),
+      z === undefined ? [] : setLocal(this.z, wide(z)),
+    ]
+  }
+
+  /** Makes the flags COMPUTED. */
+  normalise(): Code {
+    const { flags } = this
+    if (flags === SETTER.COMPUTED) return []
+    this.flags = SETTER.COMPUTED
+    const fromMemory: Code = [
+      setLocal(this.x, i64.load(i32.const(0), this.cpu + OFF_FLAG_RESULT)),
+      setLocal(this.y, i64.load32U(i32.const(0), this.cpu + OFF_FLAG_AUX)),
+    ]
+    if (flags === SETTER.MEMORY) return fromMemory
+    if (flags === SETTER_UNKNOWN) return [this.storeUnknownFlags(), fromMemory]
+    const { before, result, aux } = flagsOf(this, flags, this.operands)
+    const [setAux, keptAux] = this.keep(I64, i64.extendU(aux))
+    return [before, setAux, setLocal(this.x, result), setLocal(this.y, keptAux)]
+  }
+
+  private storeUnknownFlags(): Code {
+    const { x, y, z } = this.operands
+    return call(this.imports('flags'), getLocal(this.setter), base, x, y, z)
+  }
+
+  /** Brings the flags in the state block up to date. Afterwards they are MEMORY. */
+  storeFlags(): Code {
+    const { flags } = this
+    this.flags = SETTER.MEMORY
+    if (flags === SETTER.MEMORY) return []
+    if (flags === SETTER_UNKNOWN) return this.storeUnknownFlags()
+    const { before, result, aux } = flagsOf(this, flags, this.operands)
+    return [before, i64.store(base, result, OFF_FLAG_RESULT), i32.store(base, aux, OFF_FLAG_AUX)]
+  }
+
+  /** Lets the local say what set the flags, where `flags` knows. */
+  noteSetter(flags: number): Code {
+    return flags === SETTER_UNKNOWN ? [] : setLocal(this.setter, i32.const(flags))
+  }
+
+  override flagResult(w: Width, value: Code): Code {
+    if (this.inMemory) return super.flagResult(w, value)
+    this.flags = SETTER.COMPUTED
+    return setLocal(this.x, w.signed(value))
+  }
+  override flagAux(value: Code): Code {
+    if (this.inMemory) return super.flagAux(value)
+    return setLocal(this.y, i64.extendU(value))
+  }
+  override readAux(): Code {
+    if (this.inMemory) return super.readAux()
+    return i32.wrap(getLocal(this.y))
+  }
+  override readResult(): Code {
+    if (this.inMemory) return super.readResult()
+    return getLocal(this.x)
+  }
+  override carry(): Code {
+    if (this.inMemory) return super.carry()
+    if (this.flags >= SETTER.ADD) {
+      const known = carryOf(this, this.flags, this.operands)
+      if (known !== undefined) return known
+    }
+    const before = this.normalise()
+    return [before, super.carry()]
+  }
+  override condition(code: number): Code {
+    if (this.inMemory) return super.condition(code)
+    const known = conditionOf(this, this.flags, code, this.operands)
+    if (known !== undefined) return known
+    const before = this.normalise()
+    return [before, super.condition(code)]
+  }
+  override arithmeticFlags(w: Width, op: 'add' | 'sub', x: Code, y: Code, r: Code): Code {
+    if (this.inMemory) return super.arithmeticFlags(w, op, x, y, r)
+    switch (this.kind) {
+      case UOP.ADC:
+      case UOP.ADC_IMM:
+        return this.setFlags(SETTER.ADC, w, x, y, r)
+      case UOP.SBB:
+      case UOP.SBB_IMM:
+        return this.setFlags(SETTER.SBB, w, x, y, r)
+      default:
+        return this.setFlags(op === 'add' ? SETTER.ADD : SETTER.SUB, w, x, y)
+    }
+  }
+  override logicFlags(w: Width, r: Code): Code {
+    if (this.inMemory) return super.logicFlags(w, r)
+    return this.setFlags(SETTER.LOGIC, w, r)
+  }
+  override stepFlags(w: Width, up: boolean, x: Code, r: Code): Code {
+    if (this.inMemory) return super.stepFlags(w, up, x, r)
+    const [setCarry, carry] = this.keep(I64, i64.extendU(this.carry()))
+    return [setCarry, this.setFlags(up ? SETTER.INC : SETTER.DEC, w, x), setLocal(this.y, carry)]
+  }
+  override shiftFlags(w: Width, op: 'SHL' | 'SHR' | 'SAR', x: Code, n: Code, r: Code): Code {
+    const immediate = this.kind === UOP.SHL_IMM || this.kind === UOP.SHR_IMM || this.kind === UOP.SAR_IMM
+    if (this.inMemory || !immediate) return super.shiftFlags(w, op, x, n, r)
+    return [this.setFlags(SETTER[op], w, x), setLocal(this.y, i64.extendU(n))]
+  }
+
+  // --- memory -------------------------------------------------------------------------------------------------------
+
+  override segment(): Code {
+    return i32.const(this.cpu + (((this.number32(UOP_EXT) >> EXT_SEG_SHIFT) & EXT_SEG_MASK) << 6))
+  }
+
+  override address(form: Form, linear: number, bytes: number, write: boolean): Code {
+    if (form === FORMS.BASE64 || form === FORMS.SEG16 || form === FORMS.SEG32) return this.segmented(form, linear, bytes, write)
+    const wide = form === FORMS.FLAT64_D || form === FORMS.FLAT64_X
+    const indexed = form === FORMS.FLAT32_X || form === FORMS.FLAT64_X
+    return setLocal(linear, wide ? this.wideSum(indexed) : i64.extendU(this.narrowSum(indexed)))
+  }
+
+  private segmented(form: Form, linear: number, bytes: number, write: boolean): Code {
+    if (form === FORMS.BASE64)
+      return setLocal(linear, i64.add(this.wideSum(true), i64.load(this.segment(), 0x100 + 8)))
+    const sum = this.narrowSum(true)
+    const offset = i64.extendU(form === FORMS.SEG16 ? i32.and(sum, i32.const(0xffff)) : sum)
+    return this.throughSegment(this.segment(), offset, linear, bytes, write)
+  }
+
+  /** Base + (index << scale) + displacement, modulo 2^32. */
+  private narrowSum(indexed: boolean): Code {
+    const part = (field: number): Code | undefined => {
+      const slot = this.number16(field)
+      if (slot === SLOT_ZERO) return undefined
+      if (slot === OFF_RIP) return i32.wrap(this.rip)
+      return slot < SLOT_ZERO ? i32.wrap(getLocal(this.slotLocal(slot))) : i32.load(i32.const(0), this.cpu + slot)
+    }
+    let sum = part(UOP_B)
+    const index = indexed ? part(UOP_C) : undefined
+    if (index !== undefined) {
+      const scale = this.number32(UOP_EXT) & EXT_SCALE_MASK
+      const scaled = scale === 0 ? index : i32.shl(index, i32.const(scale))
+      sum = sum === undefined ? scaled : i32.add(sum, scaled)
+    }
+    const displacement = this.number32(UOP_IMM)
+    if (sum === undefined) return i32.const(displacement)
+    return displacement === 0 ? sum : i32.add(sum, i32.const(displacement))
+  }
+
+  /** The same modulo 2^64. */
+  private wideSum(indexed: boolean): Code {
+    const part = (field: number): Code | undefined => {
+      const slot = this.number16(field)
+      if (slot === SLOT_ZERO) return undefined
+      if (slot === OFF_RIP) return this.rip
+      return slot < SLOT_ZERO ? getLocal(this.slotLocal(slot)) : i64.load(i32.const(0), this.cpu + slot)
+    }
+    let sum = part(UOP_B)
+    const index = indexed ? part(UOP_C) : undefined
+    if (index !== undefined) {
+      const scale = this.number32(UOP_EXT) & EXT_SCALE_MASK
+      const scaled = scale === 0 ? index : i64.shl(index, i64.const(scale))
+      sum = sum === undefined ? scaled : i64.add(sum, scaled)
+    }
+    if (sum === undefined) return this.field64(UOP_IMM)
+    if (this.number32(UOP_IMM) === 0 && this.number32(UOP_IMM_HI) === 0) return sum
+    return i64.add(sum, this.field64(UOP_IMM))
+  }
+
+  override translate(linear: number, place: number, bytes: number, write: boolean, run = false): Code {
+    const access = (write ? ACCESS_WRITE : 0) | (bytes << 1) | (run ? ACCESS_RUN : 0)
+    const entry = this.local(I32)
+    const tag = OFF_DTLB + (write ? TLB_TAG_SUPER_WRITE : TLB_TAG_SUPER_READ) + this.tagSelect
+    const low = i32.wrap(getLocal(linear))
+    const last = bytes === 1 ? getLocal(linear) : i64.add(getLocal(linear), i64.const(bytes - 1))
+    return [
+      setLocal(entry, i32.and(i32.shrU(low, i32.const(6)), i32.const((DTLB_ENTRIES - 1) << 6))),
+      ifElse(
+        i64.ne(i64.load(getLocal(entry), this.cpu + tag), i64.and(last, i64.const(-4096))),
+        this.bailIf(i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const(access)))),
+      ),
+      setLocal(place, i32.add(i32.load(getLocal(entry), this.cpu + OFF_DTLB + TLB_ADDEND), low)),
+    ]
+  }
+
+  // --- leaving ------------------------------------------------------------------------------------------------------
+
+  /** Instructions of the block from the current one on. */
+  private get back(): number {
+    return this.current!.count - this.u8[this.record + UOP_INDEX]!
+  }
+
+  /** The current instruction's offset in the page, and the instructions of the block that will not run. */
+  private get position(): number {
+    return (this.current!.offset + this.number16(UOP_IP)) | (this.back << 16)
+  }
+
+  /** What the shared exits that name an instruction find in PC. */
+  private unpackPosition(): Code {
+    return [
+      setLocal(RIP, i64.add(getLocal(this.origin), i64.extendU(i32.and(pc, i32.const(0xffff))))),
+      setLocal(REMAINING, i32.add(remaining, i32.shrU(pc, i32.const(16)))),
+    ]
+  }
+
+  override bail(): Code {
+    if (!this.inMemory)
+      return [this.noteSetter(this.flagsBefore), setLocal(PC, i32.const(this.position)), branch(this.exits.step)]
+    return [setLocal(PC, i32.const(this.position)), this.unpackPosition(), this.tailCall('step')]
+  }
+
+  private tailCall(name: string): Code {
+    return returnCall(this.imports(name), pc, base, remaining, rip)
+  }
+
+  /** Ways out of handlers that work on the state block. */
+  private leave(which: Tail): Code {
+    if (!this.inMemory) throw new RangeError(`a way out (${which}) that leaves registers behind`)
+    if (which !== 'jump' && which !== 'budget') throw new RangeError(`no way out ${which}`)
+    return this.tailCall(which)
+  }
+
+  override follow(linkField: number): Code {
+    return this.afterLink!(linkField)
+  }
+
+  /** A body that links to other blocks: `after` goes on with the link at a field. */
+  linking(after: (linkField: number) => Code, body: () => Code): Code {
+    this.afterLink = after
+    const code = body()
+    this.afterLink = undefined
+    return code
+  }
+
+  /** The code after the region's body: one exit of each kind, around `body`. */
+  finish(body: Code): Code {
+    for (let n = 0; n < TEMP_FIRST; n++) {
+      if (this.written[n]) this.flushing.push(i64.store(base, getLocal(this.slotLocals[n]!), SLOT_GPR + n * 8))
+    }
+    const exit = (target: Label, inner: Code, code: Code): Code => [{ kind: 'block', opcode: 0x02, target, condition: [], body: inner, otherwise: undefined }, code]
+    const flags = this.storeUnknownFlags()
+    let code = exit(this.exits.jump, body, [this.flushing, this.tailCall('jump')])
+    code = exit(this.exits.follow, code, [this.flushing, this.tailCall('follow')])
+    code = exit(this.exits.budget, code, [
+      this.flushing,
+      flags,
+      setLocal(RIP, i64.add(getLocal(this.origin), i64.extendU(pc))),
+      this.tailCall('budget'),
+    ])
+    code = exit(this.exits.helper, code, [this.flushing, this.tailCall('helper')])
+    code = exit(this.exits.step, code, [this.flushing, flags, this.unpackPosition(), this.tailCall('step')])
+    return [this.prologue(), code]
+  }
+
+  private prologue(): Code {
+    const loads: Code[] = []
+    for (let n = 0; n < TEMP_FIRST; n++) {
+      const at = this.slotLocals[n]!
+      if (at !== 0) loads.push(setLocal(at, i64.load(i32.const(0), this.cpu + SLOT_GPR + n * 8)))
+    }
+    return [setLocal(this.origin, i64.and(rip, i64.const(-4096))), loads]
+  }
+
+  /** Leaves at the start of a block whose instructions the budget does not cover. */
+  leaveForBudget(offset: number): Code {
+    return [this.noteSetter(this.flags), setLocal(PC, i32.const(offset)), branch(this.exits.budget)]
+  }
+
+  /** Leaves for the block at the RIP that the caller has set, through the cache of jumps. */
+  leaveByJump(): Code {
+    return [this.storeFlags(), branch(this.exits.jump)]
+  }
+
+  /** Leaves for the block at `offset` of the page, through the link field at `site`. */
+  leaveByLink(offset: number, site: number): Code {
+    return [
+      this.storeFlags(),
+      setLocal(RIP, i64.add(getLocal(this.origin), i64.const(offset))),
+      setLocal(PC, i32.const(site)),
+      branch(this.exits.follow),
+    ]
+  }
+
+  /** The current record is a helper's: leaves for it. */
+  override leaveForHelper(): Code {
+    if (this.inMemory)
+      return [setLocal(PC, i32.const(this.position)), this.unpackPosition(), setLocal(PC, this.pc), this.tailCall('helper')]
+    const temporaries: Code[] = []
+    for (let n = 0; n < 8; n++)
+      if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
+    const position = this.position
+    return [
+      temporaries,
+      this.storeFlags(),
+      setLocal(PC, i32.const(position)),
+      this.unpackPosition(),
+      setLocal(PC, this.pc),
+      branch(this.exits.helper),
+    ]
+  }
+
+  // --- handlers that work on the state block --------------------------------------------------------------------------
+
+  /** A body that reads and writes some slots in memory, and is otherwise like others. */
+  throughMemory(reads: readonly number[], writes: readonly number[], body: () => Code): Code {
+    return [
+      reads.filter((slot) => slot < SLOT_ZERO).map((slot) => this.flushSlot(slot)),
+      body(),
+      writes.map((slot) => this.reloadSlot(slot)),
+    ]
+  }
+
+  /** A body that finds all of the state in memory. It leaves by itself, or goes on with `after` when it links to the next block. */
+  inStateBlock(body: () => Code, changes: readonly number[], after: () => Code): Code {
+    const temporaries: Code[] = []
+    for (let n = 0; n < 8; n++)
+      if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
+    const before: Code = [temporaries, this.storeFlags(), this.flushing]
+    this.afterLink = () => {
+      this.inMemory = false
+      const code = [changes.map((register) => this.reloadSlot(gpr(register))), after()]
+      this.inMemory = true
+      return code
+    }
+    this.inMemory = true
+    const code = body()
+    this.inMemory = false
+    this.afterLink = undefined
+    return [before, code]
+  }
+
+  /** The value of the record's slot field, in case it names a register: for {@link throughMemory}. */
+  slotNumbers(...fields: readonly (typeof UOP_A | typeof UOP_B | typeof UOP_C)[]): number[] {
+    return fields.map((field) => this.number16(field))
+  }
+}

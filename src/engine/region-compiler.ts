@@ -1,0 +1,417 @@
+/** Makes a WebAssembly module of the blocks of a region. */
+
+import { UOP, UOP_A, UOP_B, UOP_C, UOP_EXT, UOP_HANDLER, UOP_IMM, UOP_IMM_HI, UOP_OP, UOP_SIZE, UOP_VALUE } from '../cpu/uops.js'
+import { X87_REGISTER } from '../cpu/x87.js'
+import { type RegionBlock, RegionBuilder, SETTER_UNKNOWN } from './region-builder.js'
+import { SETTER, STORE_FLAGS_PARAMS } from './region-flags.js'
+import { structure } from './region-flow.js'
+import { BLOCK_COUNT, BLOCK_HEADER_SIZE, HANDLER_PARAMS, PC, pc, REMAINING, RIP, remaining, WIDTHS } from './threaded-builder.js'
+import { LINK_NEXT, LINK_STRING, LINK_TAKEN } from './threaded-handlers-control.js'
+import { x87Name } from './threaded-handlers-x87.js'
+import type { HandlerRegistry } from './threaded-registry.js'
+import type { HandlerSelector } from './threaded-select.js'
+import {
+  ByteSink,
+  type Code,
+  flatten,
+  getLocal,
+  I32,
+  I64,
+  i32,
+  i64,
+  ifElse,
+  setLocal,
+  unsignedLeb,
+  type ValueType,
+} from './wasm-emitter.js'
+
+/** Where the successors of a block are: byte offsets from its start, from its last record. */
+export interface Successors {
+  /** Distances of direct jumps and of falling through; none for indirect jumps and helpers. */
+  readonly direct: readonly number[]
+  /** The block ends with a call, whose return address is where the block ends. */
+  readonly call: boolean
+  /** The block ends with an indirect jump or a return. */
+  readonly indirect: boolean
+}
+
+/** What the last record of a block says about where control goes. `record`: the address of that record, prepared or not. */
+export function successorsOf(i32s: Int32Array, u16: Uint16Array, record: number, records: number): Successors {
+  const kind = u16[(record + UOP_OP) >> 1]! >> 2
+  const before = records > 1 ? u16[(record - UOP_SIZE + UOP_OP) >> 1]! >> 2 : -1
+  const call = before === UOP.PUSH_RIP
+  const taken = i32s[(record + UOP_IMM) >> 2]!
+  const near = i32s[(record + UOP_IMM_HI) >> 2] === taken >> 31
+  const none = { direct: [], call, indirect: kind === UOP.JMP_SLOT }
+  switch (kind) {
+    case UOP.JMP:
+    case UOP.END:
+      return { direct: near ? [taken] : [], call, indirect: false }
+    case UOP.JCC:
+    case UOP.LOOP:
+    case UOP.JCXZ:
+      return { direct: [...(near ? [taken] : []), i32s[(record + UOP_VALUE) >> 2]!], call: false, indirect: false }
+    case UOP.MOVS:
+    case UOP.CMPS:
+    case UOP.STOS:
+    case UOP.LODS:
+    case UOP.SCAS:
+      return { direct: near ? [taken] : [], call: false, indirect: false }
+    default:
+      return none
+  }
+}
+
+/** Return addresses that a return in a region is compared with. */
+const MAX_RETURN_SITES = 3
+const FNSTSW = x87Name(X87_REGISTER.get('fnstsw')!)
+const RCX = 1
+const RSI = 6
+const RDI = 7
+
+/** Types of the functions that regions import. */
+function importType(name: string): Signature {
+  switch (name) {
+    case 'miss':
+      return { params: [I32, I64, I32], results: [I32] }
+    case 'flags':
+      return { params: STORE_FLAGS_PARAMS, results: [] }
+    default: {
+      const x87 = X87_PARAMS[name.slice(4)]
+      if (name.startsWith('x87.') && x87 !== undefined) return x87
+      return { params: HANDLER_PARAMS, results: [I32] }
+    }
+  }
+}
+
+interface Signature {
+  readonly params: readonly ValueType[]
+  readonly results: readonly ValueType[]
+}
+
+const base1: Signature = { params: [I32], results: [I32] }
+const base2: Signature = { params: [I32, I32], results: [I32] }
+/** Types of the x87's functions: see threaded-x87-functions.ts. */
+const X87_PARAMS: Readonly<Record<string, Signature>> = {
+  place: base2,
+  ready0: base1,
+  ready2: base2,
+  room: base1,
+  add: { params: [I32, I32, I32, I32, I32], results: [I32] },
+  multiply: { params: [I32, I32, I32, I32], results: [I32] },
+  divide: { params: [I32, I32, I32, I32], results: [I32] },
+  compare: { params: [I32, I32, I32], results: [I32] },
+  fromSingle: base2,
+  fromDouble: { params: [I32, I64], results: [I32] },
+  fromInteger: { params: [I32, I64], results: [I32] },
+  push: base1,
+  pop: { params: [I32], results: [] },
+  toSingle: base1,
+  toDouble: base1,
+  toInteger: { params: [I32, I32, I32], results: [I32] },
+}
+
+/** What {@link RegionCompiler.compile} gives. */
+export interface CompiledRegion {
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Names of the functions of the threaded module that it imports from `host`, beside `memory`. */
+  readonly imports: readonly string[]
+}
+
+export class RegionCompiler {
+  private readonly registry: HandlerRegistry
+  private readonly selector: HandlerSelector
+  private readonly buffer: ArrayBufferLike
+  private readonly u16: Uint16Array
+  private readonly i32s: Int32Array
+
+  constructor(registry: HandlerRegistry, selector: HandlerSelector, buffer: ArrayBufferLike) {
+    this.registry = registry
+    this.selector = selector
+    this.buffer = buffer
+    this.u16 = new Uint16Array(buffer, 0, buffer.byteLength >>> 1)
+    this.i32s = new Int32Array(buffer, 0, buffer.byteLength >>> 2)
+  }
+
+  /**
+   * The module of a region for the CPU block at `cpu`: one function `region` with the handlers' parameters, to be run as the handler of the first
+   * record of its entry blocks. The number of the entry in `blocks` is in the 16 bits after the record's handler.
+   */
+  compile(blocks: readonly RegionBlock[], mode: number, cpu: number, tagSelect: number): CompiledRegion {
+    const imports: string[] = []
+    const g = new RegionBuilder(this.buffer, cpu, tagSelect, (name) => {
+      const known = imports.indexOf(name)
+      return known >= 0 ? known : imports.push(name) - 1
+    })
+    const target = g.variable(I32)
+    const nodes = new Map(blocks.map((block, n) => [block.offset, n]))
+    const ends = blocks.map((block) =>
+      successorsOf(this.i32s, this.u16, block.lifted + (block.records - 1) * UOP_SIZE, block.records),
+    )
+    const successors = blocks.map((block, n) => {
+      const found: number[] = []
+      for (const distance of ends[n]!.direct) {
+        const node = nodes.get(block.offset + distance)
+        if (node !== undefined && !found.includes(node)) found.push(node)
+      }
+      return found
+    })
+    const returns = this.returnSites(blocks, ends, nodes)
+    blocks.forEach((_, n) => {
+      if (!ends[n]!.indirect || ends[n]!.call) return
+      for (const node of returns) if (!successors[n]!.includes(node)) successors[n]!.push(node)
+    })
+    const predecessors = new Int32Array(blocks.length)
+    for (const list of successors) for (const node of list) predecessors[node]!++
+    const entries = blocks.flatMap((block, n) => (block.entry ? [n] : []))
+    for (const node of entries) predecessors[node]!++
+    /** What set the flags at the start of a block, where there is only one way to it. */
+    const flagsAt = new Map<number, number>()
+    const several = entries.length > 1
+
+    const body = structure({
+      successors,
+      entries,
+      target,
+      emit: (n, goTo) => {
+        const block = blocks[n]!
+        g.flags = predecessors[n]! > 1 ? SETTER_UNKNOWN : (flagsAt.get(n) ?? SETTER.MEMORY)
+        const edge = (distance: number, link: number): Code => {
+          const node = nodes.get(block.offset + distance)
+          const site = block.stored + (block.records - 1) * UOP_SIZE + link
+          const flags = g.flags
+          if (node === undefined) {
+            const leave: Code =
+              block.offset + distance >= 0 && block.offset + distance < 4096
+                ? g.leaveByLink(block.offset + distance, site)
+                : [setLocal(RIP, this.truncate(mode, i64.add(g.rip, i64.const(distance)))), g.leaveByJump()]
+            g.flags = flags
+            return leave
+          }
+          return this.toNode(g, node, predecessors, flagsAt, goTo)
+        }
+        return [
+          ifElse(i32.ltS(remaining, i32.const(block.count)), g.leaveForBudget(block.offset)),
+          setLocal(REMAINING, i32.sub(remaining, i32.const(block.count))),
+          this.block(g, block, mode, edge, () =>
+            ends[n]!.indirect && !ends[n]!.call
+              ? returns.map((node) => {
+                  const there = i64.add(getLocal(g.origin), i64.const(blocks[node]!.offset))
+                  return ifElse(i64.eq(getLocal(RIP), there), this.toNode(g, node, predecessors, flagsAt, goTo))
+                })
+              : [],
+          ),
+        ]
+      },
+    })
+    const code: Code = [
+      several ? setLocal(target, i32.load16U(pc, UOP_HANDLER + 2)) : setLocal(target, i32.const(entries[0]!)),
+      // The caller took the entry's instructions off; here every block does so itself.
+      setLocal(REMAINING, i32.add(remaining, i32.load(i32.sub(pc, i32.const(BLOCK_HEADER_SIZE)), BLOCK_COUNT))),
+      setLocal(g.setter, i32.const(SETTER.MEMORY)),
+    ]
+    const whole = [code, g.finish(body), 0x00]
+    return { bytes: moduleBytes(whole, g.types, imports), imports }
+  }
+
+  private toNode(
+    g: RegionBuilder,
+    node: number,
+    predecessors: Int32Array,
+    flagsAt: Map<number, number>,
+    goTo: (node: number) => Code,
+  ): Code {
+    if (predecessors[node]! > 1) return [g.noteSetter(g.flags), goTo(node)]
+    flagsAt.set(node, g.flags)
+    return goTo(node)
+  }
+
+  /** Blocks to which calls inside of the region return. */
+  private returnSites(
+    blocks: readonly RegionBlock[],
+    ends: readonly Successors[],
+    nodes: ReadonlyMap<number, number>,
+  ): number[] {
+    const found: number[] = []
+    blocks.forEach((block, n) => {
+      if (!ends[n]!.call || !ends[n]!.direct.some((distance) => nodes.has(block.offset + distance))) return
+      const node = nodes.get(block.offset + block.bytes)
+      if (node !== undefined && !found.includes(node) && found.length < MAX_RETURN_SITES) found.push(node)
+    })
+    return found
+  }
+
+  private truncate(mode: number, value: Code): Code {
+    return (mode & 3) === 2 ? value : i64.and(value, i64.const(0xffffffff))
+  }
+
+  /** The records of a block. `edge` goes to the block at a distance; `returns` looks whether RIP is a block of the region. */
+  private block(
+    g: RegionBuilder,
+    block: RegionBlock,
+    mode: number,
+    edge: (distance: number, link: number) => Code,
+    returns: () => Code,
+  ): Code {
+    this.selector.choose(block.lifted, block.records, mode)
+    const ids = this.selector.ids.slice(0, block.records)
+    const code: Code[] = []
+    for (let n = 0; n < block.records; n++) {
+      g.begin(block, n)
+      code.push(this.recordCode(g, block.lifted + n * UOP_SIZE, ids[n]!, edge, returns))
+    }
+    return code
+  }
+
+  private recordCode(
+    g: RegionBuilder,
+    record: number,
+    id: number,
+    edge: (distance: number, link: number) => Code,
+    returns: () => Code,
+  ): Code {
+    const op = this.u16[(record + UOP_OP) >> 1]!
+    const kind = op >> 2
+    const imm = this.i32s[(record + UOP_IMM) >> 2]!
+    const value = this.i32s[(record + UOP_VALUE) >> 2]!
+    const handler = this.registry.handlers[id]!
+    const bails = id === 0
+    switch (kind) {
+      case UOP.END:
+      case UOP.JMP:
+        if (bails || (op & 3) === 1) break
+        return edge(imm, LINK_TAKEN)
+      case UOP.JCC: {
+        if (bails || (op & 3) === 1) break
+        const condition = g.condition(this.i32s[(record + UOP_EXT) >> 2]! & 15)
+        return ifElse(condition, edge(imm, LINK_TAKEN), edge(value, LINK_NEXT))
+      }
+      case UOP.JMP_SLOT: {
+        if (bails) break
+        const width = op & 3
+        const target = g.read(WIDTHS[width as 0]!, UOP_A)
+        return [setLocal(RIP, width === 3 ? target : i64.extendU(target)), returns(), g.leaveByJump()]
+      }
+      case UOP.HELPER:
+        if (handler.name === 'HELPER') return g.leaveForHelper()
+        if (bails) break
+        return g.inStateBlock(() => handler.body(g), [], () => [])
+      case UOP.LOOP:
+      case UOP.JCXZ:
+        if (bails || (op & 3) === 1) break
+        return g.linking(
+          (field) => edge(field === LINK_TAKEN ? imm : value, field),
+          () => handler.body(g),
+        )
+      case UOP.MOVS:
+      case UOP.CMPS:
+      case UOP.STOS:
+      case UOP.LODS:
+      case UOP.SCAS:
+        if (bails) break
+        return g.inStateBlock(() => handler.body(g), [0, RCX, RSI, RDI], () => edge(imm, LINK_STRING))
+      case UOP.STORE_V:
+        if (bails) break
+        return g.throughMemory(g.slotNumbers(UOP_A), [], () => handler.body(g))
+      case UOP.SIMD:
+        if (bails) break
+        return g.throughMemory(g.slotNumbers(UOP_A, UOP_B, UOP_C), g.slotNumbers(UOP_A), () => handler.body(g))
+      case UOP.X87:
+        if (bails) break
+        return handler.name === FNSTSW
+          ? g.throughMemory(g.slotNumbers(UOP_A), g.slotNumbers(UOP_A), () => handler.body(g))
+          : handler.body(g)
+      default:
+    }
+    if (bails) return g.bail()
+    return [NEEDS_COMPUTED.has(kind) ? g.normalise() : [], handler.body(g)]
+  }
+}
+
+/** Operations that change some flags, or change them only sometimes, or look at how they are computed. */
+const NEEDS_COMPUTED: ReadonlySet<number> = new Set([
+  UOP.SHL,
+  UOP.SHR,
+  UOP.SAR,
+  UOP.ROL,
+  UOP.ROR,
+  UOP.RCL,
+  UOP.RCR,
+  UOP.ROL_IMM,
+  UOP.ROR_IMM,
+  UOP.RCL_IMM,
+  UOP.RCR_IMM,
+  UOP.SHLD,
+  UOP.SHRD,
+  UOP.SHLD_IMM,
+  UOP.SHRD_IMM,
+  UOP.BT,
+  UOP.BTS,
+  UOP.BTR,
+  UOP.BTC,
+  UOP.BT_IMM,
+  UOP.BTS_IMM,
+  UOP.BTR_IMM,
+  UOP.BTC_IMM,
+  UOP.CLC,
+  UOP.STC,
+  UOP.CMC,
+  UOP.LAHF,
+  UOP.SAHF,
+])
+
+/** A module with one function, exported as `region`; it imports functions and the memory from `host`. */
+function moduleBytes(code: Code, types: readonly ValueType[], imports: readonly string[]): Uint8Array<ArrayBuffer> {
+  const signatures: string[] = []
+  const signatureBytes: number[][] = []
+  const typeOf = (params: readonly ValueType[], results: readonly ValueType[]): number => {
+    const bytes = [0x60, ...unsignedLeb(params.length), ...params, ...unsignedLeb(results.length), ...results]
+    const key = bytes.join()
+    const known = signatures.indexOf(key)
+    if (known >= 0) return known
+    signatureBytes.push(bytes)
+    return signatures.push(key) - 1
+  }
+  const own = typeOf(HANDLER_PARAMS, [I32])
+  const importBytes: number[] = []
+  for (const name of imports) {
+    const { params, results } = importType(name)
+    importBytes.push(...HOST, ...text(name), 0x00, ...unsignedLeb(typeOf(params, results)))
+  }
+  importBytes.push(...HOST, ...text('memory'), 0x02, 0, 1)
+  const body = new ByteSink()
+  const groups: [number, ValueType][] = []
+  for (const type of types) {
+    const last = groups.at(-1)
+    if (last?.[1] === type) last[0]++
+    else groups.push([1, type])
+  }
+  body.append(unsignedLeb(groups.length))
+  for (const [count, type] of groups) {
+    body.append(unsignedLeb(count))
+    body.push(type)
+  }
+  flatten(code, body)
+  body.push(0x0b)
+  const out = new ByteSink()
+  const section = (id: number, count: number, ...parts: readonly ArrayLike<number>[]): void => {
+    const head = unsignedLeb(count)
+    out.push(id)
+    out.append(unsignedLeb(parts.reduce((sum, part) => sum + part.length, head.length)))
+    out.append(head)
+    for (const part of parts) out.append(part)
+  }
+  out.append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
+  section(1, signatureBytes.length, signatureBytes.flat())
+  section(2, imports.length + 1, importBytes)
+  section(3, 1, unsignedLeb(own))
+  section(7, 1, [...text('region'), 0x00, ...unsignedLeb(imports.length)])
+  section(10, 1, unsignedLeb(body.length), body.bytes.subarray(0, body.length))
+  return out.take()
+}
+
+function text(value: string): number[] {
+  return [...unsignedLeb(value.length), ...[...value].map((letter) => letter.charCodeAt(0))]
+}
+
+const HOST: readonly number[] = text('host')

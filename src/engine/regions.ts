@@ -1,0 +1,296 @@
+/**
+ * The cache of translated regions: finds the blocks that belong together with a hot one, has them compiled, lets their first records run the
+ * result, and drops regions whose code changed or for which there is no room any more.
+ */
+
+import { MODE_CODE_MASK, MODE_CODE16, MODE_FLAT_CS, MODE_USER } from '../cpu/layout.js'
+import { UOP_HANDLER, UOP_SIZE } from '../cpu/uops.js'
+import type { RegionBlock } from './region-builder.js'
+import { RegionCompiler, successorsOf } from './region-compiler.js'
+import type { ThreadedEngine, Translator } from './threaded.js'
+import {
+  BLOCK_BYTES,
+  BLOCK_COUNT,
+  BLOCK_HEADER_SIZE,
+  BLOCK_HEAT,
+  BLOCK_MODE,
+  BLOCK_PLACE,
+  BLOCK_RECORDS,
+} from './threaded-builder.js'
+
+/** What may be chosen about translation. */
+export interface TranslationOptions {
+  /** Instructions that a block runs before it is translated. Default 3000. */
+  readonly heat?: number
+  /** Bytes of WebAssembly that translated code may have. Default 8 MiB; the host's machine code and bookkeeping come to about ten times that. */
+  readonly codeBytes?: number
+  /** Instructions in a region. Default 400. */
+  readonly regionInstructions?: number
+}
+
+/** Counters for statistics and tests. */
+export interface TranslationStatistics {
+  regions: number
+  /** Instructions in compiled regions, all told. */
+  instructions: number
+  bytes: number
+  /** Regions dropped because their code changed, and to make room. */
+  dropped: number
+  evicted: number
+}
+
+const DEFAULT_HEAT = 3000
+const DEFAULT_CODE_BYTES = 8 << 20
+const DEFAULT_REGION_INSTRUCTIONS = 400
+const REGION_BLOCKS = 64
+/** A number that no block uses up before long. */
+const NEVER = 0x7fffffff
+/** Numbers of handlers and regions have 16 bits. */
+const SLOT_LIMIT = 0xffff
+const TABLE_STEP = 256
+/** What a region costs beside its code, in bytes of WebAssembly. */
+const REGION_OVERHEAD = 1000
+/** Records of the copies that are lifted for a region. */
+const COPY_RECORDS = 8192
+
+interface Region {
+  readonly slot: number
+  readonly bytes: number
+  readonly blocks: readonly number[]
+  /** Entry blocks, and the handlers that their first records had. */
+  readonly entries: readonly { readonly block: number; readonly handler: number }[]
+  dropped: boolean
+}
+
+export class RegionCache implements Translator {
+  readonly heat: number
+  readonly stats: TranslationStatistics = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0 }
+  private readonly engine: ThreadedEngine
+  private readonly compiler: RegionCompiler
+  private readonly i32: Int32Array
+  private readonly u16: Uint16Array
+  private readonly codeBytes: number
+  private readonly regionInstructions: number
+  private readonly handlers: number
+  /** Live regions, oldest first. */
+  private readonly live = new Set<Region>()
+  private readonly regionsOf = new Map<number, Region[]>()
+  private readonly freeSlots: number[] = []
+  private nextSlot: number
+  private bytes = 0
+  /** How often regions of a page were dropped since the store was emptied: such pages must get hotter each time. */
+  private readonly drops = new Map<number, number>()
+
+  constructor(engine: ThreadedEngine, options: TranslationOptions = {}) {
+    this.engine = engine
+    this.heat = options.heat ?? DEFAULT_HEAT
+    this.codeBytes = options.codeBytes ?? DEFAULT_CODE_BYTES
+    this.regionInstructions = options.regionInstructions ?? DEFAULT_REGION_INSTRUCTIONS
+    const { s } = engine
+    this.i32 = s.i32
+    this.u16 = s.u16
+    this.compiler = new RegionCompiler(engine.registry, engine.selector, s.u8.buffer)
+    this.handlers = engine.registry.handlers.length
+    this.nextSlot = this.handlers
+  }
+
+  /** Bytes of WebAssembly in live regions. */
+  get size(): number {
+    return this.bytes
+  }
+
+  hot(block: number): void {
+    this.i32[(block + BLOCK_HEAT) >> 2] = NEVER
+    // It runs a region already.
+    if (this.u16[(block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! >= this.handlers) return
+    const mode = this.i32[(block + BLOCK_MODE) >> 2]!
+    if ((mode & MODE_FLAT_CS) === 0 || (mode & MODE_CODE_MASK) === MODE_CODE16) return
+    const blocks = this.collect(block, mode)
+    if (!this.liftCopies(blocks)) return
+    const { s } = this.engine
+    const { bytes, imports } = this.compiler.compile(blocks, mode, s.base, mode & MODE_USER ? 16 : 0)
+    let region: WebAssembly.ExportValue
+    try {
+      const host: Record<string, WebAssembly.ImportValue> = { memory: this.engine.memory }
+      for (const name of imports) host[name] = this.engine.exports[name] as WebAssembly.ImportValue
+      const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { host })
+      region = instance.exports.region!
+    } catch (error) {
+      if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) throw error
+      // The host refuses (more memory, or modules of this size on this thread): the blocks stay as they are.
+      return
+    }
+    this.add(blocks, bytes.length + REGION_OVERHEAD, region)
+  }
+
+  private add(blocks: readonly RegionBlock[], bytes: number, region: WebAssembly.ExportValue): void {
+    while (this.bytes + bytes > this.codeBytes && this.live.size > 0) {
+      const [oldest] = this.live
+      this.drop(oldest!)
+      this.stats.evicted++
+    }
+    const slot = this.takeSlot()
+    if (slot < 0) return
+    this.engine.exports.table.set(slot, region)
+    const entries: { block: number; handler: number }[] = []
+    blocks.forEach((block, n) => {
+      if (!block.entry) return
+      const at = (block.block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1
+      entries.push({ block: block.block, handler: this.originalHandler(block.block) })
+      this.u16[at] = slot
+      this.u16[at + 1] = n
+      this.i32[(block.block + BLOCK_HEAT) >> 2] = NEVER
+    })
+    const made: Region = { slot, bytes, blocks: blocks.map((block) => block.block), entries, dropped: false }
+    for (const block of made.blocks) {
+      const list = this.regionsOf.get(block)
+      if (list === undefined) this.regionsOf.set(block, [made])
+      else list.push(made)
+    }
+    this.live.add(made)
+    this.bytes += bytes
+    this.stats.regions++
+    this.stats.bytes += bytes
+    for (const block of blocks) this.stats.instructions += block.count
+  }
+
+  /** The handler that a block's first record has without regions. */
+  private originalHandler(block: number): number {
+    const now = this.u16[(block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]!
+    if (now < this.handlers) return now
+    for (const region of this.regionsOf.get(block) ?? [])
+      for (const entry of region.entries) if (entry.block === block) return entry.handler
+    throw new RangeError('a block runs a region that does not know it')
+  }
+
+  private takeSlot(): number {
+    const free = this.freeSlots.pop()
+    if (free !== undefined) return free
+    const { table } = this.engine.exports
+    if (this.nextSlot >= SLOT_LIMIT) return -1
+    if (this.nextSlot >= table.length) table.grow(Math.min(TABLE_STEP, SLOT_LIMIT - table.length))
+    return this.nextSlot++
+  }
+
+  dropped(block: number): void {
+    const regions = this.regionsOf.get(block)
+    if (regions === undefined) return
+    const page = this.i32[(block + BLOCK_PLACE) >> 2]! >>> 12
+    this.drops.set(page, Math.min(12, (this.drops.get(page) ?? 0) + 1))
+    for (const region of [...regions]) {
+      this.drop(region)
+      this.stats.dropped++
+    }
+  }
+
+  /** Forgets a region; its entries run in the threaded engine again, and may become hot again. */
+  private drop(region: Region): void {
+    if (region.dropped) return
+    region.dropped = true
+    this.live.delete(region)
+    this.bytes -= region.bytes
+    for (const { block, handler } of region.entries) {
+      const at = (block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1
+      // Another region may have taken the entry over.
+      if (this.u16[at] !== region.slot) continue
+      this.u16[at] = handler
+      const page = this.i32[(block + BLOCK_PLACE) >> 2]! >>> 12
+      this.i32[(block + BLOCK_HEAT) >> 2] = Math.min(NEVER, this.heat * 2 ** (this.drops.get(page) ?? 0))
+    }
+    for (const block of region.blocks) {
+      const list = this.regionsOf.get(block)
+      if (list === undefined) continue
+      const left = list.filter((other) => other !== region)
+      if (left.length === 0) this.regionsOf.delete(block)
+      else this.regionsOf.set(block, left)
+    }
+    this.engine.exports.table.set(region.slot, null)
+    this.freeSlots.push(region.slot)
+  }
+
+  cleared(): void {
+    const { table } = this.engine.exports
+    for (const region of this.live) {
+      table.set(region.slot, null)
+      this.freeSlots.push(region.slot)
+      region.dropped = true
+    }
+    this.live.clear()
+    this.regionsOf.clear()
+    this.drops.clear()
+    this.bytes = 0
+  }
+
+  // --- what belongs together ----------------------------------------------------------------------------------------
+
+  /** The blocks around a hot one: what it reaches by direct jumps inside of its page, and where calls on the way return to. The hot one comes first. */
+  private collect(start: number, mode: number): RegionBlock[] {
+    const { i32, u16 } = this
+    const { store } = this.engine
+    const page = i32[(start + BLOCK_PLACE) >> 2]! & ~0xfff
+    const found: RegionBlock[] = []
+    const known = new Map<number, RegionBlock>()
+    let instructions = 0
+    const take = (at: number, entry: boolean): void => {
+      const old = known.get(at)
+      if (old !== undefined) {
+        if (entry) old.entry = true
+        return
+      }
+      const count = i32[(at + BLOCK_COUNT) >> 2]!
+      if (found.length >= REGION_BLOCKS || instructions + count > this.regionInstructions) return
+      instructions += count
+      const block: RegionBlock = {
+        block: at,
+        offset: i32[(at + BLOCK_PLACE) >> 2]! & 0xfff,
+        count,
+        bytes: i32[(at + BLOCK_BYTES) >> 2]!,
+        stored: at + BLOCK_HEADER_SIZE,
+        lifted: 0,
+        records: i32[(at + BLOCK_RECORDS) >> 2]!,
+        entry,
+      }
+      known.set(at, block)
+      found.push(block)
+    }
+    take(start, true)
+    for (let n = 0; n < found.length; n++) {
+      const { offset, bytes, stored, records } = found[n]!
+      const { direct, call, indirect } = successorsOf(i32, u16, stored + (records - 1) * UOP_SIZE, records)
+      for (const distance of direct) {
+        const to = offset + distance
+        if (to < 0 || to >= 4096) continue
+        const at = store.find(page + to, mode)
+        if (at !== 0 && this.warm(at)) take(at, false)
+      }
+      // Where a call returns, and what follows a helper.
+      if ((call || (direct.length === 0 && !indirect)) && offset + bytes < 4096) {
+        const at = store.find(page + offset + bytes, mode)
+        if (at !== 0 && this.warm(at)) take(at, u16[(at + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! < this.handlers)
+      }
+    }
+    return found
+  }
+
+  /** The block has run a few times since it was lifted. */
+  private warm(block: number): boolean {
+    const left = this.i32[(block + BLOCK_HEAT) >> 2]!
+    return left > this.heat || left <= this.heat - (this.heat >> 5)
+  }
+
+  /** Lifts each block once more, as records that are not prepared, behind the blocks in the store. */
+  private liftCopies(blocks: readonly RegionBlock[]): boolean {
+    const { store, host } = this.engine
+    let at = store.next
+    const limit = Math.min(store.limit, at + COPY_RECORDS * UOP_SIZE)
+    for (const block of blocks) {
+      const place = this.i32[(block.block + BLOCK_PLACE) >> 2]!
+      const records = host.liftCopy(place, at, limit)
+      // Blocks that cross pages, and those for which the store has no room, stay untranslated.
+      if (records !== block.records || host.liftedInstructions !== block.count) return false
+      block.lifted = at
+      at += records * UOP_SIZE
+    }
+    return true
+  }
+}
