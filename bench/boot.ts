@@ -3,11 +3,9 @@
  * installed, and where the threaded engine's time goes. The guests come from `.guests/` (`scripts/linux-guests.ts`). Every run is a process of its own.
  * Options: --rounds N (default 1), --kernel 686|amd64, --only NAME, --no-profile, --out FILE without extension (default docs/benchmarks/boot).
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { cpus, loadavg } from 'node:os'
-import { dirname, join } from 'node:path'
+import { spawnSync } from 'node:child_process'
+import { existsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { HELPER } from '../src/cpu/helpers.js'
@@ -15,30 +13,40 @@ import { UOP_EXT } from '../src/cpu/uops.js'
 import type { ThreadedStatistics } from '../src/engine/threaded.js'
 import { Pc } from '../src/machine/index.js'
 import { type ProfileShare, profiled } from './boot-profile.js'
+import { ConsoleWatch, type Moment } from './console-watch.js'
+import {
+  busyTicks,
+  bytesOf,
+  type Guest,
+  guestFile,
+  type Kernel,
+  machineFacts,
+  ownProcessor,
+  processorOf,
+  QEMU_OPTIONS,
+  qemuName,
+  ROOT,
+  runQemu,
+  runs as runsHere,
+  runV86,
+  V86_OPTIONS,
+} from './peers.js'
+import { median } from './statistics.js'
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const MEMORY = 256 << 20
 const COMMAND_LINE = 'console=ttyS0'
 const MINUTES = 15
-
-type Kernel = '686' | 'amd64'
 
 /** What is looked for on the serial line, in this order. */
 const MARKS = [
   { name: 'first message', pattern: /Linux version/ },
   { name: 'userspace', pattern: /Run \/init as init process/ },
-  { name: 'shell prompt', pattern: /\n[^\n]*# $/ },
+  { name: 'shell prompt', pattern: /# $/ },
 ] as const
 
 /** When a mark was seen. */
-interface Mark {
+interface Mark extends Moment {
   readonly name: string
-  /** Elapsed seconds. */
-  readonly elapsed: number
-  /** Seconds of processor time of the whole process, its compiler threads included. */
-  readonly processor: number
-  /** Guest instructions, where the contestant counts them. */
-  readonly instructions?: number
 }
 
 /** What the child process of a contestant prints. */
@@ -47,49 +55,44 @@ interface Run {
   readonly counters?: Record<string, number>
   readonly helpers?: readonly (readonly [string, number])[]
   readonly shares?: readonly ProfileShare[]
+  /** Share of the machine's processors that others used meanwhile, 0 to 1; undefined where that is not known. */
+  readonly others?: number
 }
 
-const guest = (name: string): string => join(ROOT, '.guests', name)
-const bytesOf = (path: string): Uint8Array => new Uint8Array(readFileSync(path))
+/** The guest of a kernel. */
+const guestOf = (kernel: Kernel): Guest => ({
+  kernel: guestFile(`linux-${kernel}`),
+  disk: guestFile(`initrd-${kernel}.cpio.gz`),
+  commandLine: COMMAND_LINE,
+  memory: MEMORY,
+})
 
 /** Collects serial output and notes the marks. */
 class Watch {
   readonly marks: Mark[] = []
-  private readonly started = performance.now()
-  private readonly processor: () => number
-  private readonly instructions: (() => number) | undefined
-  private text = ''
+  private readonly console: ConsoleWatch
 
   constructor(processor: () => number, instructions?: () => number) {
-    this.processor = processor
-    this.instructions = instructions
+    const started = performance.now()
+    const clock = (): Moment => ({
+      elapsed: (performance.now() - started) / 1000,
+      processor: processor(),
+      ...(instructions && { instructions: instructions() }),
+    })
+    this.console = new ConsoleWatch(clock, (event) => {
+      if (event.kind !== 'line' && event.kind !== 'prompt') return
+      const mark = MARKS[this.marks.length]
+      if (mark?.pattern.test(event.text)) this.marks.push({ name: mark.name, ...event.time })
+    })
   }
 
   get done(): boolean {
     return this.marks.length === MARKS.length
   }
 
-  add(text: string): void {
-    for (const character of text) {
-      this.text += character
-      // Lines end, and the prompt has a space at its end.
-      if (character !== '\n' && character !== ' ') continue
-      const mark = MARKS[this.marks.length]
-      if (mark === undefined || !mark.pattern.test(this.text)) continue
-      this.text = '\n'
-      this.marks.push({
-        name: mark.name,
-        elapsed: (performance.now() - this.started) / 1000,
-        processor: this.processor(),
-        ...(this.instructions && { instructions: this.instructions() }),
-      })
-    }
+  byte(value: number): void {
+    this.console.byte(value)
   }
-}
-
-function ownProcessor(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1e6
 }
 
 // --- contestants: each runs in a child process, and prints a Run ---------------------------------------------------------
@@ -97,11 +100,9 @@ function ownProcessor(): number {
 async function bootVirtkit(kernel: Kernel, profile: boolean): Promise<Run> {
   const pc = new Pc({ memory: MEMORY })
   const watch = new Watch(ownProcessor, () => pc.instructions)
-  pc.serial.onByte = (byte) => watch.add(String.fromCharCode(byte))
-  pc.loadLinux(bytesOf(guest(`linux-${kernel}`)), {
-    initrd: bytesOf(guest(`initrd-${kernel}.cpio.gz`)),
-    commandLine: COMMAND_LINE,
-  })
+  pc.serial.onByte = (value) => watch.byte(value)
+  const guest = guestOf(kernel)
+  pc.loadLinux(bytesOf(guest.kernel), { initrd: bytesOf(guest.disk), commandLine: guest.commandLine })
   const helpers = new Float64Array(256)
   const { cpu } = pc
   if (profile) {
@@ -153,70 +154,28 @@ async function bootVirtkit(kernel: Kernel, profile: boolean): Promise<Run> {
 }
 
 async function bootV86(): Promise<Run> {
-  const { V86 } = await import('v86')
-  const folder = dirname(createRequire(import.meta.url).resolve('v86'))
   const watch = new Watch(ownProcessor)
-  const buffer = (path: string): { buffer: ArrayBuffer } => ({ buffer: bytesOf(path).slice().buffer as ArrayBuffer })
-  const emulator = new V86({
-    wasm_path: join(folder, 'v86.wasm'),
-    memory_size: MEMORY,
-    vga_memory_size: 8 << 20,
-    bios: buffer(guest('bios.bin')),
-    vga_bios: buffer(guest('vgabios-stdvga.bin')),
-    bzimage: buffer(guest('linux-686')),
-    initrd: buffer(guest('initrd-686.cpio.gz')),
-    cmdline: COMMAND_LINE,
-    acpi: true,
-    autostart: false,
-    disable_speaker: true,
-  })
-  await new Promise<void>((resolve, reject) => {
-    const limit = setTimeout(() => reject(new Error('v86: no prompt in time')), MINUTES * 60_000)
-    emulator.add_listener('serial0-output-byte', (byte: number) => {
-      watch.add(String.fromCharCode(byte))
-      if (!watch.done) return
-      clearTimeout(limit)
-      resolve()
-    })
-    emulator.add_listener('emulator-loaded', () => void emulator.run())
-  })
+  await runV86(
+    guestOf('686'),
+    (value) => watch.byte(value),
+    () => watch.done,
+  )
   return { marks: watch.marks }
 }
 
-/** Seconds of processor time that a process has used, from `/proc`; where there is none, NaN. */
-function processorOf(pid: number): number {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
-    // utime and stime, in hundredths of a second.
-    return (Number(fields[11]) + Number(fields[12])) / 100
-  } catch {
-    return Number.NaN
-  }
-}
-
-const qemuName = (kernel: Kernel): string => (kernel === '686' ? 'qemu-system-i386' : 'qemu-system-x86_64')
-
 async function bootQemu(kernel: Kernel): Promise<Run> {
-  const child = spawn(
-    qemuName(kernel),
-    [
-      ...['-M', 'pc', '-accel', 'tcg', '-cpu', kernel === '686' ? 'qemu32' : 'Nehalem', '-m', '256'],
-      ...['-display', 'none', '-net', 'none', '-no-reboot', '-monitor', 'none', '-serial', 'stdio'],
-      ...['-kernel', guest(`linux-${kernel}`), '-initrd', guest(`initrd-${kernel}.cpio.gz`), '-append', COMMAND_LINE],
-    ],
-    { stdio: ['pipe', 'pipe', 'ignore'] },
+  let pid = 0
+  const watch = new Watch(() => processorOf(pid))
+  await runQemu(
+    kernel,
+    guestOf(kernel),
+    (value) => watch.byte(value),
+    () => watch.done,
+    (id) => {
+      pid = id
+    },
   )
-  const watch = new Watch(() => processorOf(child.pid!))
-  await new Promise<void>((resolve, reject) => {
-    const limit = setTimeout(() => reject(new Error('QEMU: no prompt in time')), MINUTES * 60_000)
-    child.on('error', reject)
-    child.stdout.on('data', (data: Buffer) => {
-      watch.add(data.toString('latin1'))
-      if (!watch.done) return
-      clearTimeout(limit)
-      resolve()
-    })
-  }).finally(() => child.kill())
+  if (!watch.done) throw new Error('QEMU ended early')
   return { marks: watch.marks }
 }
 
@@ -233,7 +192,7 @@ const CONTESTANTS: readonly Contestant[] = [
   {
     name: 'QEMU TCG',
     kernels: ['686', 'amd64'],
-    available: () => spawnSync(qemuName('686'), ['--version']).status === 0,
+    available: () => runsHere(qemuName('686')),
     run: bootQemu,
   },
 ]
@@ -241,6 +200,7 @@ const CONTESTANTS: readonly Contestant[] = [
 /** Runs a contestant in a process of its own. Undefined, with a word on stderr, when it does not get there. */
 function runApart(name: string, kernel: Kernel, profile: boolean): Run | undefined {
   const script = fileURLToPath(new URL('run.ts', import.meta.url))
+  const before = busyTicks()
   const child = spawnSync(
     process.execPath,
     [
@@ -257,7 +217,13 @@ function runApart(name: string, kernel: Kernel, profile: boolean): Run | undefin
     { encoding: 'utf8', maxBuffer: 1 << 26, stdio: ['ignore', 'pipe', 'inherit'], timeout: (MINUTES + 1) * 60_000 },
   )
   const line = child.stdout?.split('\n').find((text) => text.startsWith('{"marks"'))
-  if (line !== undefined) return JSON.parse(line) as Run
+  if (line !== undefined) {
+    const run = JSON.parse(line) as Run
+    const after = busyTicks()
+    if (before === undefined || after === undefined) return run
+    const spent = run.marks.at(-1)!.processor * 100
+    return { ...run, others: Math.max(0, (after.busy - before.busy - spent) / (after.total - before.total)) }
+  }
   console.error(`${name}, ${kernel}: no result`)
   return undefined
 }
@@ -267,17 +233,24 @@ function runApart(name: string, kernel: Kernel, profile: boolean): Run | undefin
 interface Result {
   readonly contestant: string
   readonly kernel: Kernel
-  /** The median run by processor time up to userspace. */
+  /** Medians; none when no run got there. */
   readonly marks: readonly Mark[]
   readonly runs: readonly Run[]
 }
 
-const userspace = (run: Run): number => run.marks[1]!.processor
-
-function version(command: string): string {
-  return (spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout ?? '')
-    .split('\n')[0]!
-    .replace(/^.*version /, '')
+/** The median of each mark. */
+function medians(runs: readonly Run[]): Mark[] {
+  if (runs.length === 0) return []
+  return MARKS.map(({ name }, n) => {
+    const of = (pick: (mark: Mark) => number): number => median(runs.map((run) => pick(run.marks[n]!)))
+    const counted = runs.every((run) => run.marks[n]!.instructions !== undefined)
+    return {
+      name,
+      elapsed: of(({ elapsed }) => elapsed),
+      processor: of(({ processor }) => processor),
+      ...(counted && { instructions: of(({ instructions }) => instructions!) }),
+    }
+  })
 }
 
 function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
@@ -288,7 +261,7 @@ function table(head: readonly string[], rows: readonly (readonly (string | numbe
 function report(results: readonly Result[], profiles: readonly { kernel: Kernel; run: Run }[], about: string): string {
   const parts = [
     '# Booting Linux',
-    `\`npm run bench -- boot\`: Debian's kernels with a BusyBox initrd, ${MEMORY >> 20} MiB, \`${COMMAND_LINE}\`, from the start of the machine to each mark. Processor time is that of the whole process with its compiler threads; a busy machine disturbs it less than elapsed time. v86 and QEMU start their firmware first; v86 follows the host's clock, so its guest waits in real time.`,
+    `\`npm run bench -- boot\`: Debian's kernels with a BusyBox initrd, ${MEMORY >> 20} MiB, \`${COMMAND_LINE}\`, from the start of the machine to each mark. Processor time is that of the whole process with its compiler threads; a busy machine disturbs it less than elapsed time. v86 and QEMU start their firmware first (0.6 s of v86's time); v86 follows the host's clock, so its guest waits in real time, and it compiles on other threads, so that its elapsed time doubles where another program keeps a second processor busy. v86's options: \`${JSON.stringify(V86_OPTIONS)}\`; QEMU's: \`${QEMU_OPTIONS.join(' ')}\`.`,
     about,
   ]
   for (const kernel of ['686', 'amd64'] as const) {
@@ -296,7 +269,9 @@ function report(results: readonly Result[], profiles: readonly { kernel: Kernel;
       .filter((result) => result.kernel === kernel)
       .map(({ contestant, marks }) => [
         contestant,
-        ...marks.flatMap(({ elapsed, processor }) => [processor.toFixed(1), elapsed.toFixed(1)]),
+        ...(marks.length === 0
+          ? MARKS.flatMap(() => ['failed', 'failed'])
+          : marks.flatMap(({ elapsed, processor }) => [processor.toFixed(1), elapsed.toFixed(1)])),
         marks.at(-1)?.instructions === undefined ? '–' : (marks.at(-1)!.instructions! / 1e6).toFixed(0),
         marks.at(-1)?.instructions === undefined
           ? '–'
@@ -351,7 +326,7 @@ export async function bench(argv: readonly string[]): Promise<void> {
   }
   const missing = kernels
     .flatMap((k) => [`linux-${k}`, `initrd-${k}.cpio.gz`])
-    .filter((name) => !existsSync(guest(name)))
+    .filter((name) => !existsSync(guestFile(name)))
   if (missing.length > 0) throw new Error(`.guests lacks ${missing.join(', ')}`)
   const runs = new Map<string, Run[]>()
   const fields: { contestant: Contestant; kernel: Kernel }[] = chosen
@@ -369,9 +344,8 @@ export async function bench(argv: readonly string[]): Promise<void> {
     }
   }
   const results = fields.flatMap(({ contestant, kernel }) => {
-    const list = (runs.get(`${contestant.name} ${kernel}`) ?? []).sort((a, b) => userspace(a) - userspace(b))
-    if (list.length === 0) return []
-    return [{ contestant: contestant.name, kernel, marks: list[list.length >> 1]!.marks, runs: list }]
+    const list = runs.get(`${contestant.name} ${kernel}`) ?? []
+    return [{ contestant: contestant.name, kernel, marks: medians(list), runs: list }]
   })
   const profiles = values['no-profile']
     ? []
@@ -379,19 +353,10 @@ export async function bench(argv: readonly string[]): Promise<void> {
         const run = runApart('virtkit threaded', kernel, true)
         return run === undefined ? [] : [{ kernel, run }]
       })
-  const v86 = (JSON.parse(readFileSync(join(ROOT, 'node_modules/v86/package.json'), 'utf8')) as { version: string })
-    .version
-  const machine = {
-    date: new Date().toISOString().slice(0, 10),
-    node: process.version,
-    v86,
-    qemu: version(qemuName('686')),
-    processor: cpus()[0]?.model ?? 'unknown processor',
-    processors: cpus().length,
-    load: Number(loadavg()[0]!.toFixed(1)),
-    rounds: Number(values.rounds),
-  }
-  const about = `${machine.date}; ${machine.processors} × ${machine.processor}, load average ${machine.load}; Node ${machine.node}, v86 ${machine.v86}, QEMU ${machine.qemu}; median of ${machine.rounds}.`
+  const machine = { ...machineFacts(), rounds: Number(values.rounds) }
+  const others = median([...runs.values()].flat().flatMap((run) => run.others ?? []))
+  const share = Number.isNaN(others) ? '' : `, other programs used ${(others * 100).toFixed(0)} % of the processors`
+  const about = `${machine.date}; ${machine.processors} × ${machine.processor}, load average ${machine.load}${share}; Node ${machine.node}, v86 ${machine.v86}, QEMU ${machine.qemu}; median of ${machine.rounds}.`
   const text = report(results, profiles, about)
   console.log(text)
   writeFileSync(`${values.out}.md`, text)

@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: millions of guest instructions a second of the threaded engine (and, for scale, the reference engine), side by side with v86, all
  * running the identical image in this one process; then a 64-bit loop, which v86 cannot run. Options: --rounds N (default 3), --reference, --json FILE.
- * `npm run bench -- boot` boots Linux instead: see boot.ts.
+ * `npm run bench -- boot` boots Linux instead: see boot.ts; `npm run bench -- linux` runs workloads on it: see linux.ts.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -9,11 +9,16 @@ import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { Pc } from '../src/machine/index.js'
 import { bench as benchBoot } from './boot.js'
+import { bench as benchLinux } from './linux.js'
 import { bench64Image, benchImage, LOOP_64, LOOPS } from './loops.js'
 
 if (process.argv[2] === 'boot') {
   await benchBoot(process.argv.slice(3))
   process.exit(0)
+}
+if (process.argv[2] === 'linux') {
+  await benchLinux(process.argv.slice(3))
+  process.exit()
 }
 
 const { values } = parseArgs({

@@ -6,6 +6,7 @@
  *     .guests/kernel.bin                                    that kernel alone
  *     .guests/linux-686, linux-amd64, initrd-…              Debian's kernels and BusyBox: see linux-guests.ts
  *     .guests/fp-digest-32, -64, ….native.txt               what instructions compute on this machine: see fp-digest.ts
+ *     .guests/workloads-686, -amd64, ….cpio.gz              programs to compare machines by: see workloads.ts
  *     .guests/dmesg-qemu-….txt                              their logs in QEMU's pc machine: see dmesg-reference.ts
  *     .guests/linux-disk.img, linux.iso                     disks that boot them through GRUB: see linux-media.ts
  *
@@ -22,6 +23,7 @@ import { buildFat16 } from './fat16.js'
 import { makeFpDigest } from './fp-digest.js'
 import { makeInstaller, makeLinux, makeMemtest } from './linux-guests.js'
 import { LINUX_MENU, linuxMenuFiles, makeLinuxDisc } from './linux-media.js'
+import { makeWorkloads } from './workloads.js'
 
 /** Exit status when a package or a tool is not to be had: an absence, not a failure. */
 const EXIT_MISSING = 3
@@ -245,6 +247,9 @@ async function main(): Promise<number> {
     await step(`Debian installer for ${architecture}`, () => makeInstaller(architecture))
   }
   await step('Digest of floating point', makeFpDigest)
+  for (const kernel of ['686', 'amd64'] as const) {
+    await step(`Workloads for linux-${kernel}`, () => makeWorkloads(kernel))
+  }
   for (const architecture of ['i386', 'amd64'] as const) {
     for (const cpus of [1, 2]) {
       await step(`Kernel log of ${architecture} in QEMU, processors: ${cpus}`, () => makeDmesg(architecture, cpus))
