@@ -37,6 +37,10 @@ export interface CpuMemory {
   write128(seg: number, offset: number, from: number, aligned: boolean): void
   /** See LinearMemory. */
   run(linear: number, size: number, write: boolean, user: boolean): number
+  /** See LinearMemory. */
+  runAt(low: number, high: number, size: number, write: boolean, user: boolean): number
+  /** See LinearMemory. */
+  place(low: number, high: number, size: number, write: boolean, user: boolean): number
   /** Raises what a write of `size` bytes would raise, without writing. */
   probeWrite(seg: number, offset: number, size: number): void
 

@@ -3,22 +3,16 @@
  * halts. Works with any address space, port space and interrupt source; it knows nothing of a board.
  */
 
-import {
-  type EventSink,
-  type GuestFault,
-  type InterruptSource,
-  type PortSpace,
-  VirtkitError,
-} from '../contracts/index.js'
+import { type EventSink, type InterruptSource, type PortSpace, VirtkitError } from '../contracts/index.js'
 import { FLAG_AC, FLAG_IF, FLAG_RF, FLAG_TF, FLAG_VM } from '../isa/flags.js'
 import { SEG_CS, SEG_DS, SEG_ES, SEG_SS } from '../isa/instruction.js'
 import type { AddressSpace } from '../memory/index.js'
 import { CR0_AM, CR0_EM, CR0_PE, CR0_TS, CR4_OSFXSR } from '../mmu/index.js'
 import { type CpuPlatform, SHADOW_SS } from './cpu-types.js'
 import { anyBreakpoint, DR6_BS, instructionBreakpoints, noteDataAccess } from './debug-registers.js'
-import { deliverDebug, deliverException, deliverInterrupt, deliverNmi } from './deliver.js'
+import { deliverDebug, deliverFault, deliverInterrupt, deliverNmi } from './deliver.js'
 import type { Engine, EngineFactory, EngineHost, Executor, ExecutorFactory, UopStore } from './engine-types.js'
-import { isThrownFault } from './exceptions.js'
+import { isThrownFault, VECTOR_PF } from './exceptions.js'
 import { FRONTEND_SIZE, Frontend } from './frontend.js'
 import {
   CPU_BLOCK_SIZE,
@@ -35,6 +29,7 @@ import {
   MODE_USER,
   MODE_X87,
   OFF_DR,
+  OFF_INTERRUPT_WAITS,
 } from './layout.js'
 import { LinearMemory } from './linear-memory.js'
 import { type CpuModel, MODELS } from './models.js'
@@ -43,6 +38,7 @@ import { initState, resetState } from './reset.js'
 import { type CpuSavedState, loadTlb, readCpuState, saveMsrs, saveRegisters, saveTlb } from './saved-state.js'
 import { enterSmm } from './smm.js'
 import { CpuState } from './state.js'
+import { UOP_SIZE } from './uops.js'
 
 /** Bytes of linear memory that a CPU needs besides RAM, without a micro-op store for compiled engines. */
 export const CPU_MEMORY_SIZE: number = CPU_BLOCK_SIZE + FRONTEND_SIZE
@@ -242,7 +238,9 @@ export class Cpu implements EngineHost {
 
   /** The interrupt controller's INT wire changed: have a look before the next instruction. */
   interruptChanged(): void {
-    if (this.interrupts.pending) this.attention = true
+    const { pending } = this.interrupts
+    this.s.set32(OFF_INTERRUPT_WAITS, pending ? 1 : 0)
+    if (pending) this.attention = true
   }
 
   /** Makes `run` return at the next instruction boundary. */
@@ -287,7 +285,7 @@ export class Cpu implements EngineHost {
       inSmm: this.inSmm,
       smbase: this.smbase,
       pendingDebug: this.pendingDebug,
-      shadow: this.retired === this.shadowEnd ? this.shadow : 0,
+      shadow: this.shadowNow,
       nmiPending: this.nmiPending,
       smiPending: this.smiPending,
       initPending: this.initPending,
@@ -344,6 +342,11 @@ export class Cpu implements EngineHost {
     // The instruction that casts it is counted after this.
     this.shadowEnd = this.retired + 1
     if (this.interrupts.pending || this.nmiPending || this.smiPending) this.attention = true
+  }
+
+  /** The shadow on the instruction that comes next. */
+  private get shadowNow(): number {
+    return this.retired === this.shadowEnd ? this.shadow : 0
   }
 
   readTsc(): bigint {
@@ -491,6 +494,7 @@ export class Cpu implements EngineHost {
   private between(): boolean {
     const s = this.s
     this.attention = false
+    s.set32(OFF_INTERRUPT_WAITS, this.interrupts.pending ? 1 : 0)
     if (this.initPending) {
       this.initPending = false
       if (this.platform.smmChanged && this.inSmm) this.platform.smmChanged(false)
@@ -521,7 +525,7 @@ export class Cpu implements EngineHost {
       this.shutdown = false
       this.pendingDebug = 0
     }
-    const shadow = this.retired === this.shadowEnd ? this.shadow : 0
+    const shadow = this.shadowNow
     if (shadow !== SHADOW_SS && this.pendingDebug !== 0) {
       const cause = this.pendingDebug
       this.pendingDebug = 0
@@ -545,7 +549,11 @@ export class Cpu implements EngineHost {
     if (s.flagsRest & FLAG_IF && shadow === 0 && this.interrupts.pending) {
       const vector = this.interrupts.acknowledge() & 0xff
       this.stats.interrupts[vector]!++
-      this.delivered(() => deliverInterrupt(this, vector))
+      this.halted = false
+      this.nextRip = s.rip
+      const simple = deliverInterrupt(this, vector)
+      this.eventDone(simple)
+      this.attention = true
       return true
     }
     // What the shadow keeps out comes after one more instruction.
@@ -559,15 +567,29 @@ export class Cpu implements EngineHost {
     this.halted = false
     this.nextRip = this.s.rip
     action()
+    this.eventDone(false)
+    this.attention = true
+  }
+
+  /** The delivery of an event is an instruction of its own. `simple`: the mode is up to date. */
+  private eventDone(simple: boolean): void {
     this.s.rip = this.nextRip
     this.retired++
-    this.updateMode()
-    this.attention = true
+    if (!simple) this.updateMode()
   }
 
   /** See EngineHost. */
   step(): void {
     this.stats.stepped++
+    if (this.mem.refused) {
+      // The engine just met this instruction's page fault.
+      this.mem.refused = false
+      if (!this.stepping) {
+        this.s.cr2 = this.mem.refusedLinear
+        this.fault(VECTOR_PF, this.mem.refusedCode)
+        return
+      }
+    }
     try {
       if (this.stepping && this.instructionBreakpoint()) return
       const f = this.frontend
@@ -578,19 +600,26 @@ export class Cpu implements EngineHost {
       this.execute(f.recordsAt, f.recordsEnd, f.length, f.isInterrupt)
     } catch (error) {
       if (!isThrownFault(error)) throw error
-      this.fault(error)
+      this.fault(error.vector, error.errorCode)
     }
   }
 
   /** See EngineHost. */
   finish(at: number, end: number, length: number): void {
     this.stats.stepped++
+    const s = this.s
+    this.nextRip = this.advance(s.rip, length)
     try {
-      // Engines run whole blocks only while TF is clear, where it does not matter what kind of instruction this is.
-      this.execute(at, end, length, false)
+      // Engines run whole blocks only while TF and RF are clear, and one helper is what they leave to do.
+      if (end - at === UOP_SIZE) this.executor.helper(at)
+      else this.executor.execute(at, end)
+      s.rip = this.nextRip
+      this.retired++
+      if (this.pendingDebug !== 0 || this.stepping || this.halted || this.shutdown || this.opensInterrupt)
+        this.attention = true
     } catch (error) {
       if (!isThrownFault(error)) throw error
-      this.fault(error)
+      this.fault(error.vector, error.errorCode)
     }
   }
 
@@ -605,7 +634,7 @@ export class Cpu implements EngineHost {
     // An instruction that began under TF traps when it is done, unless an event delivery took its place.
     if (before & FLAG_TF && !isInterrupt) this.pendingDebug |= DR6_BS
     if (this.pendingDebug !== 0 || this.stepping || this.halted || this.shutdown) this.attention = true
-    else if (s.flagsRest & FLAG_IF && this.interrupts.pending) this.attention = true
+    else if (this.opensInterrupt) this.attention = true
   }
 
   private advance(rip: number, length: number): number {
@@ -635,16 +664,18 @@ export class Cpu implements EngineHost {
     return true
   }
 
-  private fault(fault: GuestFault): void {
-    const vector = fault.vector
+  private fault(vector: number, errorCode: number | undefined): void {
     this.stats.exceptions[vector & 31]!++
     if (this.model.divideErrorIsFault || vector !== 0) this.nextRip = this.s.rip
     else this.s.rip = this.nextRip
-    deliverException(this, fault)
-    this.s.rip = this.nextRip
-    this.retired++
-    this.updateMode()
-    this.attention = true
+    const simple = deliverFault(this, vector, errorCode)
+    this.eventDone(simple)
+    if (!simple || this.stepping || this.pendingDebug !== 0 || this.opensInterrupt) this.attention = true
+  }
+
+  /** An interrupt waits that nothing but a shadow keeps out. */
+  private get opensInterrupt(): boolean {
+    return (this.s.flagsRest & FLAG_IF) !== 0 && this.interrupts.pending
   }
 
   private deviceFailed(cause: unknown): VirtkitError {

@@ -33,6 +33,7 @@ import {
   VECTOR_SS,
   VECTOR_TS,
 } from './exceptions.js'
+import { deliverFlat } from './flat-transfer.js'
 import { SEG_TR } from './layout.js'
 import {
   checkCodeOffset,
@@ -350,6 +351,16 @@ function deliverChain(cpu: CpuCore, vector: number, kind: number, errorCode: num
   cpu.nextRip = s.rip
 }
 
+/**
+ * Delivers `vector` if that is as simple as can be (see flat-transfer.ts), and an error code if it is not -1. False: nothing has happened.
+ */
+function deliverSimple(cpu: CpuCore, vector: number, errorCode: number, fault: boolean): boolean {
+  const s = cpu.s
+  if (cpu.events?.wants('interrupt') || !deliverFlat(cpu, vector, false, errorCode, s.rip, fault)) return false
+  s.rip = cpu.nextRip
+  return true
+}
+
 function announce(cpu: CpuCore, vector: number, kind: number, code: number | undefined, ip: number): void {
   const events = cpu.events
   if (events === undefined || !events.wants('interrupt')) return
@@ -370,7 +381,14 @@ function announce(cpu: CpuCore, vector: number, kind: number, code: number | und
  */
 export function deliverException(cpu: CpuCore, fault: Readonly<Pick<ThrownFault, 'vector' | 'errorCode'>>): void {
   // The object may be the shared one, which delivery overwrites.
-  deliverChain(cpu, fault.vector, EVENT_FAULT, fault.errorCode, cpu.s.rip)
+  deliverFault(cpu, fault.vector, fault.errorCode)
+}
+
+/** {@link deliverException} of an exception in parts. True: it was simple, and `Cpu.updateMode` need not be called. */
+export function deliverFault(cpu: CpuCore, vector: number, errorCode: number | undefined): boolean {
+  if (deliverSimple(cpu, vector, errorCode ?? -1, true)) return true
+  deliverChain(cpu, vector, EVENT_FAULT, errorCode, cpu.s.rip)
+  return false
 }
 
 /**
@@ -384,11 +402,13 @@ export function deliverDebug(cpu: CpuCore, dr6: number, fault = false): void {
   deliverChain(cpu, VECTOR_DB, fault ? EVENT_FAULT : EVENT_TRAP, undefined, s.rip)
 }
 
-/** A maskable interrupt, at an instruction boundary; `midRepeat`: between two iterations of a repeated string instruction, where RF is saved as 1. */
-export function deliverInterrupt(cpu: CpuCore, vector: number, midRepeat = false): void {
+/** A maskable interrupt, at an instruction boundary; `midRepeat`: between two iterations of a repeated string instruction, where RF is saved as 1. True as from {@link deliverFault}. */
+export function deliverInterrupt(cpu: CpuCore, vector: number, midRepeat = false): boolean {
   const s = cpu.s
   if (midRepeat) s.flagsRest |= FLAG_RF
+  if (deliverSimple(cpu, vector, -1, false)) return true
   deliverChain(cpu, vector, EVENT_EXTERNAL, undefined, s.rip)
+  return false
 }
 
 /** A non-maskable interrupt: further ones are blocked until IRET. */
@@ -399,6 +419,8 @@ export function deliverNmi(cpu: CpuCore): void {
 
 /** INT n, INT3, INTO and INT1 from the instruction's helper: the return address is the next instruction, faults are the instruction's own. */
 export function softwareInterrupt(cpu: CpuCore, vector: number, kind: number): void {
+  const software = kind !== EVENT_INT1
+  if (!cpu.events?.wants('interrupt') && deliverFlat(cpu, vector, software, -1, cpu.nextRip, false)) return
   announce(cpu, vector, kind, undefined, cpu.nextRip)
   deliver(cpu, vector, kind, undefined, cpu.nextRip)
 }

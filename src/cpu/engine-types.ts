@@ -50,6 +50,8 @@ export type EngineFactory = (host: EngineHost) => Engine
 export interface Executor {
   /** Runs the records from `at` to `end` for the instruction at `s.rip`; throws its fault. */
   execute(at: number, end: number): void
+  /** The same for the one HELPER record at `at`. */
+  helper(at: number): void
 }
 
 /** Makes the executor of a CPU. */

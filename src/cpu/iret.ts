@@ -15,6 +15,7 @@ import {
   popVirtualFlags,
   writeFlags,
 } from './flags-instructions.js'
+import { iretFlat } from './flat-transfer.js'
 import {
   checkCodeOffset,
   Descriptor,
@@ -44,6 +45,7 @@ export function iret(cpu: CpuCore, size: number): void {
     cpu.nmiBlocked = false
     cpu.interruptEngine()
   }
+  if (iretFlat(cpu, size)) return
   if ((s.cr0 & 1) === 0) iretReal(cpu, size)
   else if (s.v86) iretFromV86(cpu, size)
   else if (s.flagsRest & FLAG_NT) iretTask(cpu)

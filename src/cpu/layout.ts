@@ -159,6 +159,9 @@ export const OFF_FILLED = 0xd000
 /** Elements of {@link OFF_FILLED}. */
 export const FILLED_LENGTH: number = 2 * (DTLB_ENTRIES + ITLB_ENTRIES)
 
+/** u32: 0 while certainly no external interrupt waits; never visible to the guest. */
+export const OFF_INTERRUPT_WAITS = 0xcef0
+
 export const OFF_DTLB = 0x10000
 export const OFF_ITLB: number = OFF_DTLB + DTLB_ENTRIES * TLB_ENTRY_SIZE
 /**

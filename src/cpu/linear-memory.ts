@@ -19,7 +19,9 @@ import {
   ACCESS_WRITE,
   ATTR_DIRTY,
   ATTR_GLOBAL,
+  ATTR_KEY_SHIFT,
   ATTR_LARGE,
+  CONTROL_PKE,
   CR0_AM,
   CR0_PG,
   CR0_WP,
@@ -27,18 +29,34 @@ import {
   limitOk,
   PageWalker,
   type PagingConfiguration,
+  WALK_SIZE,
 } from '../mmu/index.js'
 import type { CpuMemory } from './cpu-types.js'
 import { raiseGp, raiseWithCode, VECTOR_AC, VECTOR_PF, VECTOR_SS } from './exceptions.js'
 import {
   DTLB_ENTRIES,
+  FILL_A20,
+  FILL_COUNT,
+  FILL_FETCH_COUNT,
+  FILL_FETCH_RIGHTS,
+  FILL_KEYS,
+  FILL_LISTED,
+  FILL_PAGES,
+  FILL_PCID,
+  FILL_PLACES,
+  FILL_RIGHTS,
+  FILL_WATCH,
+  FILLED_LENGTH,
   ITLB_ENTRIES,
   MODE_CODE_MASK,
   MODE_CODE64,
   OFF_DTLB,
+  OFF_FILLED,
   OFF_ITLB,
+  OFF_LARGE_SPANS,
   OFF_MODE,
   OFF_SEG,
+  OFF_WALK,
   SEG_ATTR,
   SEG_BASE,
   SEG_LIMIT,
@@ -76,20 +94,49 @@ export interface AccessWatcher {
 /** Counters of the TLB. A hit that compiled code finds by itself is not counted here. */
 export interface TlbStatistics {
   lookups: number
-  fills: number
-  fetchFills: number
+  readonly fills: number
+  readonly fetchFills: number
   flushes: number
+}
+
+/** Fills are counted in the CPU block: compiled code does most of them. */
+class BlockStatistics implements TlbStatistics {
+  lookups = 0
+  flushes = 0
+  private readonly s: CpuState
+
+  constructor(s: CpuState) {
+    this.s = s
+    s.setNumber(FILL_COUNT, 0)
+    s.setNumber(FILL_FETCH_COUNT, 0)
+  }
+
+  get fills(): number {
+    return this.s.getNumber(FILL_COUNT)
+  }
+
+  get fetchFills(): number {
+    return this.s.getNumber(FILL_FETCH_COUNT)
+  }
 }
 
 export class LinearMemory implements CpuMemory {
   lo = 0
   hi = 0
   readonly walker: PageWalker
-  readonly stats: TlbStatistics = { lookups: 0, fills: 0, fetchFills: 0, flushes: 0 }
+  readonly stats: TlbStatistics
+  /** {@link fillFast} or {@link fetchFast} met a page fault, and nothing else has run since: at this address, with this error code. */
+  refused = false
+  refusedLinear = 0
+  refusedCode = 0
   /** Set while data breakpoints are armed. */
   watcher: AccessWatcher | undefined = undefined
-  /** Hears of every look-up, fill and flush while it is set. */
-  events: EventSink | undefined = undefined
+  /**
+   * Compiled code that does what {@link translateFetch} does where nothing is unusual: (CPU block, low and high half of the linear address) → 1 when the instruction
+   * TLB's entry and its tags are good now, 0 when it did nothing.
+   */
+  fetchFiller: ((base: number, low: number, high: number) => number) | undefined = undefined
+  private sink: EventSink | undefined = undefined
   private readonly s: CpuState
   private readonly space: AddressSpace
   private readonly model: CpuModel
@@ -98,10 +145,14 @@ export class LinearMemory implements CpuMemory {
   private cpl = 0
   private pcid = 0
   /** By number of the span modulo 256: entries of large pages may be in it. */
-  private readonly largeSpans: Uint8Array = new Uint8Array(256)
-  /** Places of entries that may be valid, so that a flush need not look at all of them. Meaningless once `filledCount` exceeds its length. */
-  private readonly filled: Int32Array = new Int32Array(2 * (DTLB_ENTRIES + ITLB_ENTRIES))
-  private filledCount = 0
+  private readonly largeSpans: Uint8Array
+  /** Places of entries that may be valid, so that a flush need not look at all of them. */
+  private readonly filled: Int32Array
+  // By the low three ATTR_ bits, as FILL_RIGHTS: which tags may be set.
+  private rights = 0
+  private fetchRights = 0
+  /** The ATTR_ bits for which `rights` does not speak. */
+  private keys = 0
   // The control registers under which the tags were derived.
   private configuredCr0 = -1
   private configuredCr4 = -1
@@ -115,10 +166,71 @@ export class LinearMemory implements CpuMemory {
     this.model = model
     this.bytes = space.bytes
     this.view = new DataView(space.bytes.buffer, space.bytes.byteOffset, space.bytes.byteLength)
-    this.walker = new PageWalker(space)
-    space.onMapChange(() => this.dropTags())
+    const { buffer } = s.u8
+    this.walker = new PageWalker(space, {}, new Uint32Array(buffer, s.base + OFF_WALK, WALK_SIZE / 4))
+    this.largeSpans = new Uint8Array(buffer, s.base + OFF_LARGE_SPANS, 256)
+    this.filled = new Int32Array(buffer, s.base + OFF_FILLED, FILLED_LENGTH)
+    this.stats = new BlockStatistics(s)
+    this.largeSpans.fill(0)
+    space.onMapChange(() => {
+      this.publishMap()
+      this.dropTags()
+    })
     space.onWatchChange?.(() => this.dropWriteTags())
+    this.publishMap()
+    this.deriveRights()
     this.invalidateEverything()
+  }
+
+  /** Hears of every look-up, fill and flush while it is set. */
+  get events(): EventSink | undefined {
+    return this.sink
+  }
+  set events(events: EventSink | undefined) {
+    this.sink = events
+    this.publishMap()
+  }
+
+  private get filledCount(): number {
+    return this.s.get32(FILL_LISTED)
+  }
+  private set filledCount(count: number) {
+    this.s.set32(FILL_LISTED, count)
+  }
+
+  /** Tells compiled code where physical pages are; that there are none when it must not fill the TLB. */
+  private publishMap(): void {
+    const { s } = this
+    const { places } = this.space
+    // Fills that somebody wants to hear of, and those of processors with fewer address lines, are done here.
+    const use = places !== undefined && this.sink === undefined && this.model.physicalBits >= 32
+    s.set32(FILL_PAGES, use ? places.pages : 0)
+    s.set32(FILL_PLACES, use ? places.offset : 0)
+    s.set32(FILL_WATCH, use ? places.watchOffset : 0)
+    s.set32(FILL_A20, this.space.a20 ? -1 : ~0x100)
+  }
+
+  /** Works out, for every combination of attributes, which tags an entry may have. */
+  private deriveRights(): void {
+    const { walker } = this
+    let data = 0
+    let fetch = 0
+    for (let attributes = 7; attributes >= 0; attributes--) {
+      data <<= 4
+      fetch <<= 4
+      if (walker.permits(attributes, 0)) data |= 1
+      if (walker.permits(attributes, ACCESS_WRITE)) data |= 2
+      if (walker.permits(attributes, ACCESS_USER)) data |= 4
+      if (walker.permits(attributes, ACCESS_WRITE | ACCESS_USER)) data |= 8
+      if (walker.permits(attributes, ACCESS_FETCH)) fetch |= 1
+      if (walker.permits(attributes, ACCESS_FETCH | ACCESS_USER)) fetch |= 4
+    }
+    this.rights = data
+    this.fetchRights = fetch
+    this.keys = walker.controls & CONTROL_PKE ? 15 << ATTR_KEY_SHIFT : 0
+    this.s.set32(FILL_RIGHTS, data)
+    this.s.set32(FILL_FETCH_RIGHTS, fetch)
+    this.s.set32(FILL_KEYS, this.keys)
   }
 
   /** Empties every entry, whatever memory held before. */
@@ -199,13 +311,13 @@ export class LinearMemory implements CpuMemory {
     if (this.matches(e, page)) {
       const flags = s.i32[(e + TLB_FLAGS) >> 2]!
       if (((access & ACCESS_WRITE) === 0 || (flags & ATTR_DIRTY) !== 0) && this.walker.permits(flags, access)) {
-        this.events?.emit('tlb', { action: 'hit', page, frame: s.f64[(e + TLB_PHYSICAL) >> 3]! })
+        this.sink?.emit('tlb', { action: 'hit', page, frame: s.f64[(e + TLB_PHYSICAL) >> 3]! })
         // Whoever comes here found no tag; deriving them again is what makes the next access fast, unless they were derived already.
         if (s.i32[(e + TLB_TAGGED) >> 2] === 0 || (access & ACCESS_WRITE && this.unwatched(e))) this.retag(e, access)
         return true
       }
     }
-    this.events?.emit('tlb', { action: 'miss', page })
+    this.sink?.emit('tlb', { action: 'miss', page })
     if (!this.walker.walk(linear, access)) {
       // A page fault drops what was cached for the page (Intel SDM Vol. 3A, "Operations that Invalidate TLBs").
       if (this.matches(e, page)) this.invalidate(e)
@@ -221,19 +333,19 @@ export class LinearMemory implements CpuMemory {
     const flags = w.attributes | TLBF_VALID
     if (flags & ATTR_LARGE) this.largeSpans[largeSpan(page) & 0xff] = 1
     if (s.i32[(e + TLB_FLAGS) >> 2] === 0) this.noteFilled(e)
-    else if (this.events && s.f64[(e + TLB_LINEAR) >> 3] !== page) {
-      this.events.emit('tlb', { action: 'evict', page: s.f64[(e + TLB_LINEAR) >> 3]! })
+    else if (this.sink && s.f64[(e + TLB_LINEAR) >> 3] !== page) {
+      this.sink.emit('tlb', { action: 'evict', page: s.f64[(e + TLB_LINEAR) >> 3]! })
     }
     let frame = Math.floor(w.physical / 4096) * 4096
     // FFFF:0010 reaches past the 20 (80286: 24) address lines and wraps.
     if (this.model.physicalBits < 32) frame &= 2 ** this.model.physicalBits - 1
-    this.events?.emit('tlb', { action: 'fill', page, frame })
+    this.sink?.emit('tlb', { action: 'fill', page, frame })
+    const count = access & ACCESS_FETCH ? FILL_FETCH_COUNT : FILL_COUNT
     s.i32[(e + TLB_FLAGS) >> 2] = flags
     s.f64[(e + TLB_LINEAR) >> 3] = page
     s.f64[(e + TLB_PHYSICAL) >> 3] = frame
     s.i32[(e + TLB_CONTEXT) >> 2] = this.pcid
-    if (access & ACCESS_FETCH) this.stats.fetchFills++
-    else this.stats.fills++
+    s.setNumber(count, s.getNumber(count) + 1)
     this.retag(e, access)
   }
 
@@ -251,30 +363,40 @@ export class LinearMemory implements CpuMemory {
     const frame = s.f64[(e + TLB_PHYSICAL) >> 3]! / 4096
     const offset = this.space.readOffset(frame)
     const fetch = access & ACCESS_FETCH
-    const readable = offset >= 0
-    const writable =
-      readable &&
-      !fetch &&
-      (flags & ATTR_DIRTY) !== 0 &&
-      this.space.writeOffset(frame) === offset &&
-      this.space.watch(frame) === 0
-    this.setTag(e + TLB_TAG_SUPER_READ, page, readable && this.walker.permits(flags, fetch))
-    this.setTag(e + TLB_TAG_USER_READ, page, readable && this.walker.permits(flags, fetch | ACCESS_USER))
-    this.setTag(e + TLB_TAG_SUPER_WRITE, page, writable && this.walker.permits(flags, ACCESS_WRITE))
-    this.setTag(e + TLB_TAG_USER_WRITE, page, writable && this.walker.permits(flags, ACCESS_WRITE | ACCESS_USER))
-    s.i32[(e + TLB_ADDEND) >> 2] = (offset - (page | 0)) | 0
-    s.i32[(e + TLB_TAGGED) >> 2] = 1
+    let rights = 0
+    if (offset >= 0) {
+      rights = this.rightsOf(flags, fetch)
+      const writable =
+        !fetch &&
+        (flags & ATTR_DIRTY) !== 0 &&
+        this.space.writeOffset(frame) === offset &&
+        this.space.frameWatch[offset / 4096] === 0
+      if (!writable) rights &= 5
+    }
+    const low = page | 0
+    const high = page >= 0 && page < TWO32 ? 0 : Math.floor(page / TWO32) | 0
+    const { i32 } = s
+    let at = e >> 2
+    for (let tag = 1; tag <= 8; tag <<= 1) {
+      const valid = (rights & tag) !== 0
+      i32[at] = valid ? low : 1
+      i32[at + 1] = valid ? high : 0
+      at += 2
+    }
+    i32[(e + TLB_ADDEND) >> 2] = (offset - low) | 0
+    i32[(e + TLB_TAGGED) >> 2] = 1
   }
 
-  private setTag(at: number, page: number, valid: boolean): void {
-    const i = at >> 2
-    if (valid) {
-      this.s.i32[i] = page | 0
-      this.s.i32[i + 1] = page >= 0 && page < TWO32 ? 0 : Math.floor(page / TWO32) | 0
-    } else {
-      this.s.i32[i] = 1
-      this.s.i32[i + 1] = 0
-    }
+  /** Which tags of an entry with these attributes may be set, as in FILL_RIGHTS. `fetch`: ACCESS_FETCH, or 0 for data. */
+  private rightsOf(flags: number, fetch: number): number {
+    if ((flags & this.keys) === 0) return ((fetch ? this.fetchRights : this.rights) >>> ((flags & 7) << 2)) & 15
+    const { walker } = this
+    let rights = walker.permits(flags, fetch) ? 1 : 0
+    if (walker.permits(flags, fetch | ACCESS_USER)) rights |= 4
+    if (fetch) return rights
+    if (walker.permits(flags, ACCESS_WRITE)) rights |= 2
+    if (walker.permits(flags, ACCESS_WRITE | ACCESS_USER)) rights |= 8
+    return rights
   }
 
   private invalidate(e: number): void {
@@ -309,8 +431,12 @@ export class LinearMemory implements CpuMemory {
     const user = this.cpl === 3
     const e = this.dtlbEntry(linear)
     const tag = e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ) + (write ? 8 : 0)
+    this.refused = false
     if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return false
-    if (!this.lookup(e, linear, this.accessFlags(write, user))) return false
+    if (!this.lookup(e, linear, this.accessFlags(write, user))) {
+      this.refuse(linear)
+      return false
+    }
     return (this.s.i32[tag >> 2]! & 1) === 0
   }
 
@@ -340,18 +466,43 @@ export class LinearMemory implements CpuMemory {
     return (i32[(e + TLB_ADDEND) >> 2]! + lo) >>> 0
   }
 
+  private refuse(linear: number): void {
+    this.refused = true
+    this.refusedLinear = linear
+    this.refusedCode = this.walker.errorCode
+  }
+
+  /** For an engine: {@link translateFetch}, or -1 for a page fault, which `Cpu.step` raises if it comes next. */
+  fetchFast(linear: number): number {
+    this.refused = false
+    const e = this.itlbEntry(linear)
+    if (this.fetchFiller !== undefined && this.sink === undefined) {
+      const low = linear | 0
+      const high = linear >= 0 && linear < TWO32 ? 0 : Math.floor(linear / TWO32)
+      const tag = (e + (this.cpl === 3 ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ)) >> 2
+      const { i32, f64 } = this.s
+      if ((i32[tag] === (low & ~0xfff) && i32[tag + 1] === high) || this.fetchFiller(this.s.base, low, high) !== 0)
+        return f64[(e + TLB_PHYSICAL) >> 3]! + (low & 0xfff)
+    }
+    if (this.lookup(e, linear, ACCESS_FETCH | (this.cpl === 3 ? ACCESS_USER : 0)))
+      return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear & 0xfff)
+    this.refuse(linear)
+    return -1
+  }
+
   /** Physical address of a fetched byte; #PF. */
   translateFetch(linear: number): number {
-    const e = this.itlbEntry(linear)
-    if (!this.lookup(e, linear, ACCESS_FETCH | (this.cpl === 3 ? ACCESS_USER : 0))) this.pageFault(linear)
-    return this.s.f64[(e + TLB_PHYSICAL) >> 3]! + (linear & 0xfff)
+    const physical = this.fetchFast(linear)
+    if (physical >= 0) return physical
+    this.refused = false
+    this.pageFault(linear)
   }
 
   // --- flushing -------------------------------------------------------------------------------------------------
 
   private noteFlush(): void {
     this.stats.flushes++
-    this.events?.emit('tlb', { action: 'flush', page: -1 })
+    this.sink?.emit('tlb', { action: 'flush', page: -1 })
   }
 
   flushAll(): void {
@@ -389,9 +540,10 @@ export class LinearMemory implements CpuMemory {
   /** INVLPG: the page's entries, global or not; all of a large page's. */
   flushPage(linear: number): void {
     const page = Math.floor(linear / 4096) * 4096
-    for (const e of [this.dtlbEntry(linear), this.itlbEntry(linear)]) {
-      if (this.s.f64[(e + TLB_LINEAR) >> 3] === page) this.invalidate(e)
-    }
+    const data = this.dtlbEntry(linear)
+    if (this.s.f64[(data + TLB_LINEAR) >> 3] === page) this.invalidate(data)
+    const code = this.itlbEntry(linear)
+    if (this.s.f64[(code + TLB_LINEAR) >> 3] === page) this.invalidate(code)
     // The size of the large page is not kept, so every fragment of any within the widest span goes.
     const span = largeSpan(linear)
     if (this.largeSpans[span & 0xff] === 0) return
@@ -428,15 +580,15 @@ export class LinearMemory implements CpuMemory {
   private takeConfiguration(): void {
     const { s } = this
     this.pcid = s.cr4 & CR4_PCIDE ? s.cr3 & 0xfff : 0
+    s.set32(FILL_PCID, this.pcid)
     // Another CR3 alone changes no right: its entries are flushed, global ones stay as they are.
-    if (
-      this.pcid === this.configuredPcid &&
+    const sameRights =
       ((s.cr0 ^ this.configuredCr0) & (CR0_PG | CR0_WP)) === 0 &&
       s.cr4 === this.configuredCr4 &&
       s.efer === this.configuredEfer &&
       s.pkru === this.configuredPkru
-    )
-      return
+    if (sameRights && this.pcid === this.configuredPcid) return
+    if (!sameRights) this.deriveRights()
     this.configuredPcid = this.pcid
     this.configuredCr0 = s.cr0
     this.configuredCr4 = s.cr4
@@ -497,7 +649,7 @@ export class LinearMemory implements CpuMemory {
   private direct(linear: number, size: number, write: boolean, user: boolean): number {
     const lo = linear | 0
     const hi = linear >= 0 && linear < TWO32 ? 0 : Math.floor(linear / TWO32) | 0
-    if ((lo & 0xfff) + size > 4096 || this.events !== undefined) return -1
+    if ((lo & 0xfff) + size > 4096 || this.sink !== undefined) return -1
     const e = this.s.base + OFF_DTLB + (((lo >>> 12) & (DTLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
     const tag = (e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ) + (write ? 8 : 0)) >> 2
     const i32 = this.s.i32
@@ -513,6 +665,21 @@ export class LinearMemory implements CpuMemory {
   run(linear: number, size: number, write: boolean, user: boolean): number {
     if (this.watcher !== undefined || this.s.flagsRest & FLAG_AC) return -1
     return this.direct(linear, size, write, user)
+  }
+
+  /** As {@link run} for an address in halves, whose upper one is 0 outside long mode. */
+  runAt(low: number, high: number, size: number, write: boolean, user: boolean): number {
+    return this.watcher === undefined ? this.place(low, high, size, write, user) : -1
+  }
+
+  /** Byte offset in linear memory of `size` bytes, none of them in another page, where a tag lets the access pass straight to them; else -1. Has no effect. */
+  place(low: number, high: number, size: number, write: boolean, user: boolean): number {
+    if ((low & 0xfff) + size > 4096 || this.sink !== undefined) return -1
+    const e = this.s.base + OFF_DTLB + (((low >>> 12) & (DTLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
+    const tag = (e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ) + (write ? 8 : 0)) >> 2
+    const i32 = this.s.i32
+    if (i32[tag] !== (low & ~0xfff) || i32[tag + 1] !== high) return -1
+    return (i32[(e + TLB_ADDEND) >> 2]! + low) >>> 0
   }
 
   private checkAlignment(linear: number, size: number): void {

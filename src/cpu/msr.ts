@@ -79,6 +79,13 @@ export class MsrFile extends Map<number, bigint> {
     return super.set(index, value)
   }
 
+  /** Puts `value` into an MSR of which no number is kept besides, and returns what was there. */
+  exchange(index: number, value: bigint): bigint {
+    const old = super.get(index) ?? 0n
+    super.set(index, value)
+    return old
+  }
+
   override delete(index: number): boolean {
     this.note(index, 0n)
     return super.delete(index)

@@ -258,10 +258,8 @@ export function arpl(cpu: CpuCore, a: number, b: number): void {
 export function swapgs(cpu: CpuCore): void {
   requireCpl0(cpu)
   const s = cpu.s
-  const kernel = cpu.msr.get(0xc000_0102) ?? 0n
   const at = OFF_SEG + SEG_GS * SEG_STRIDE + SEG_BASE
-  cpu.msr.set(0xc000_0102, BigInt.asUintN(64, BigInt(s.getNumber(at))))
-  s.setBig(at, kernel)
+  s.setBig(at, cpu.msr.exchange(0xc000_0102, s.getBig(at)))
 }
 
 /** Helper RDFSBASE, RDGSBASE: a = destination slot, b = segment, c = operand size. */

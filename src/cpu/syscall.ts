@@ -8,6 +8,7 @@ import { SEG_CS, SEG_SS } from '../isa/instruction.js'
 import { EFER_SCE, isCanonicalHigh } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
 import { raiseGp, raiseUd } from './exceptions.js'
+import { takeFlatMode } from './flat-transfer.js'
 import { highHalf, in64BitMode, number64 } from './system-common.js'
 
 /** Code, readable, accessed, S, present; granular. */
@@ -20,14 +21,13 @@ const BIG = 0x4000
 /** RFLAGS bits that SYSRET takes from R11: all but RF and VM. */
 const SYSRET_FLAGS = 0x3c_7fd7
 
-/** CS and SS become flat without a look at any table. */
-function loadFlat(cpu: CpuCore, cs: number, ss: number, cpl: number, long: boolean): void {
+/** CS and SS become flat without a look at any table. `flags`: those before the instruction. */
+function loadFlat(cpu: CpuCore, cs: number, ss: number, cpl: number, long: boolean, flags: number): void {
   const s = cpu.s
   const dpl = cpl << 5
   s.setSegment(SEG_CS, cs, 0, 0xffff_ffff, FLAT_CODE | dpl | (long ? LONG : BIG))
   s.setSegment(SEG_SS, ss, 0, 0xffff_ffff, FLAT_DATA | dpl)
-  cpu.setCpl(cpl)
-  cpu.updateMode()
+  takeFlatMode(cpu, cpl, long, flags | s.flagsRest)
 }
 
 /** Helper SYSENTER. */
@@ -36,13 +36,14 @@ export function sysenter(cpu: CpuCore): void {
   const cs = cpu.msr.sysenterCs & 0xfffc
   if ((s.cr0 & 1) === 0 || cs === 0) raiseGp(0)
   const long = s.longMode
+  const flags = s.flagsRest
   s.flagsRest &= ~(FLAG_VM | FLAG_IF | FLAG_RF)
   const rsp = cpu.msr.sysenterEsp
   const rip = cpu.msr.sysenterEip
   if (long) s.setRegNumber(4, rsp)
   else s.setReg32(4, rsp)
   cpu.nextRip = long ? rip : rip >>> 0
-  loadFlat(cpu, cs, cs + 8, 0, long)
+  loadFlat(cpu, cs, cs + 8, 0, long, flags)
 }
 
 /** Helper SYSEXIT: a = operand size; 8 returns to 64-bit code. */
@@ -54,11 +55,11 @@ export function sysexit(cpu: CpuCore, a: number): void {
     if (!isCanonicalHigh(s.regHi(1)) || !isCanonicalHigh(s.regHi(2))) raiseGp(0)
     cpu.nextRip = s.regNumber(2)
     s.setRegNumber(4, s.regNumber(1))
-    loadFlat(cpu, (cs + 32) | 3, (cs + 40) | 3, 3, true)
+    loadFlat(cpu, (cs + 32) | 3, (cs + 40) | 3, 3, true, 0)
   } else {
     cpu.nextRip = s.reg32(2)
     s.setReg32(4, s.reg32(1))
-    loadFlat(cpu, (cs + 16) | 3, (cs + 24) | 3, 3, false)
+    loadFlat(cpu, (cs + 16) | 3, (cs + 24) | 3, 3, false, 0)
   }
 }
 
@@ -73,7 +74,7 @@ export function syscall(cpu: CpuCore): void {
   s.flags = flags & ~(cpu.msr.fmask | FLAG_RF)
   cpu.nextRip = cpu.msr.lstar
   const cs = cpu.msr.syscallSelector & 0xfffc
-  loadFlat(cpu, cs, cs + 8, 0, true)
+  loadFlat(cpu, cs, cs + 8, 0, true, flags)
 }
 
 /** Helper SYSRET: a = operand size; 8 returns to 64-bit code. */
@@ -86,6 +87,7 @@ export function sysret(cpu: CpuCore, a: number): void {
     if (!isCanonicalHigh(s.regHi(1))) raiseGp(0)
     cpu.nextRip = number64(s.reg32(1), s.regHi(1))
   } else cpu.nextRip = s.reg32(1)
+  const before = s.flagsRest
   s.flags = (s.reg32(11) & SYSRET_FLAGS) | 2
-  loadFlat(cpu, ((a === 8 ? base + 16 : base) & 0xffff) | 3, ((base + 8) & 0xffff) | 3, 3, a === 8)
+  loadFlat(cpu, ((a === 8 ? base + 16 : base) & 0xffff) | 3, ((base + 8) & 0xffff) | 3, 3, a === 8, before)
 }

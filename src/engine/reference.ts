@@ -236,7 +236,7 @@ export class ReferenceEngine extends Slots {
     SIMD_OPERATIONS[i32[(at + UOP_EXT) >> 2]!]!(this.cpu, a, b, c, i32[(at + UOP_IMM) >> 2]!)
   }
 
-  private helper(at: number): void {
+  helper(at: number): void {
     const { i32, u16 } = this.s
     HELPERS[i32[(at + UOP_EXT) >> 2]!]!(
       this.cpu,

@@ -42,8 +42,11 @@ import {
   type Form,
   gpr,
   HandlerBuilder,
+  OFF_REGION_EXITS,
   PC,
   pc,
+  REGION_EXITS,
+  type RegionExit,
   REMAINING,
   RIP,
   remaining,
@@ -97,7 +100,7 @@ export class RegionBuilder extends HandlerBuilder {
   /** What set the flags last, at the place where code is being built: a SETTER or {@link SETTER_UNKNOWN}. */
   flags: number = SETTER.MEMORY
   /** Ways out that every exit shares. */
-  readonly exits: Readonly<Record<'step' | 'helper' | 'budget' | 'jump' | 'follow', Label>> = {
+  readonly exits: Readonly<Record<RegionExit, Label>> = {
     step: label(),
     helper: label(),
     budget: label(),
@@ -303,17 +306,19 @@ export class RegionBuilder extends HandlerBuilder {
     if (slot === SLOT_ZERO) return w.ops.const(0)
     if (slot === OFF_RIP) return w.index === 3 ? this.rip : i32.wrap(this.rip)
     if (slot > SLOT_ZERO) return (signed ? w.loadS : w.load)(i32.const(0), this.cpu + slot)
-    const value = getLocal(this.slotLocal(slot))
+    let value = getLocal(this.slotLocal(slot))
+    // AH and its like, and parts of temporaries.
+    if (slot & 7) value = i64.shrU(value, i64.const((slot & 7) * 8))
     if (w.index === 3) return value
-    let low = i32.wrap(value)
+    const low = i32.wrap(value)
     if (w.index === 2) return low
     if (w.index === 1) return signed ? i32.extend16S(low) : i32.and(low, i32.const(0xffff))
-    if (slot & 1) low = i32.shrU(low, i32.const(8))
     return signed ? i32.extend8S(low) : i32.and(low, i32.const(0xff))
   }
 
   private writeSlot(w: Width, slot: number, value: Code): Code {
     if (slot >= SLOT_ZERO) return w.storeSlot(i32.const(0), value, this.cpu + slot)
+    if ((slot & 7) > (w.index === 0 ? 1 : 0)) throw new RangeError('a write into the middle of a register')
     this.noteWrite(slot)
     const at = this.slotLocal(slot)
     if (w.index === 3) return setLocal(at, value)
@@ -562,6 +567,12 @@ export class RegionBuilder extends HandlerBuilder {
     return returnCall(this.imports(name), pc, base, remaining, rip)
   }
 
+  /** Counts a way out. */
+  private count(exit: RegionExit): Code {
+    const at = this.cpu + OFF_REGION_EXITS + REGION_EXITS.indexOf(exit) * 8
+    return i64.store(i32.const(0), i64.add(i64.load(i32.const(0), at), i64.const(1)), at)
+  }
+
   /** Ways out of handlers that work on the state block. */
   private leave(which: Tail): Code {
     if (!this.inMemory) throw new RangeError(`a way out (${which}) that leaves registers behind`)
@@ -588,16 +599,17 @@ export class RegionBuilder extends HandlerBuilder {
     }
     const exit = (target: Label, inner: Code, code: Code): Code => [{ kind: 'block', opcode: 0x02, target, condition: [], body: inner, otherwise: undefined }, code]
     const flags = this.storeUnknownFlags()
-    let code = exit(this.exits.jump, body, [this.flushing, this.tailCall('jump')])
-    code = exit(this.exits.follow, code, [this.flushing, this.tailCall('follow')])
+    let code = exit(this.exits.jump, body, [this.flushing, this.count('jump'), this.tailCall('jump')])
+    code = exit(this.exits.follow, code, [this.flushing, this.count('follow'), this.tailCall('follow')])
     code = exit(this.exits.budget, code, [
       this.flushing,
+      this.count('budget'),
       flags,
       setLocal(RIP, i64.add(getLocal(this.origin), i64.extendU(pc))),
       this.tailCall('budget'),
     ])
-    code = exit(this.exits.helper, code, [this.flushing, this.tailCall('helper')])
-    code = exit(this.exits.step, code, [this.flushing, flags, this.unpackPosition(), this.tailCall('step')])
+    code = exit(this.exits.helper, code, [this.flushing, this.count('helper'), this.tailCall('helper')])
+    code = exit(this.exits.step, code, [this.flushing, this.count('step'), flags, this.unpackPosition(), this.tailCall('step')])
     return [this.prologue(), code]
   }
 

@@ -1,4 +1,7 @@
-/** Makes a WebAssembly module of the blocks of a region. */
+/**
+ * Makes WebAssembly of regions. Several of them make one module, since a module costs a host more than what is in it: {@link RegionCompiler.add}
+ * them one by one, then {@link RegionCompiler.take} the module.
+ */
 
 import { UOP, UOP_A, UOP_B, UOP_C, UOP_EXT, UOP_HANDLER, UOP_IMM, UOP_IMM_HI, UOP_OP, UOP_SIZE, UOP_VALUE } from '../cpu/uops.js'
 import { X87_REGISTER } from '../cpu/x87.js'
@@ -21,6 +24,7 @@ import {
   i64,
   ifElse,
   setLocal,
+  signedLeb,
   unsignedLeb,
   type ValueType,
 } from './wasm-emitter.js'
@@ -111,19 +115,14 @@ const X87_PARAMS: Readonly<Record<string, Signature>> = {
   toInteger: { params: [I32, I32, I32], results: [I32] },
 }
 
-/** What {@link RegionCompiler.compile} gives. */
-export interface CompiledRegion {
-  readonly bytes: Uint8Array<ArrayBuffer>
-  /** Names of the functions of the threaded module that it imports from `host`, beside `memory`. */
-  readonly imports: readonly string[]
-}
-
 export class RegionCompiler {
   private readonly registry: HandlerRegistry
   private readonly selector: HandlerSelector
   private readonly buffer: ArrayBufferLike
   private readonly u16: Uint16Array
   private readonly i32s: Int32Array
+  private imports: string[] = []
+  private bodies: { readonly slot: number; readonly bytes: Uint8Array }[] = []
 
   constructor(registry: HandlerRegistry, selector: HandlerSelector, buffer: ArrayBufferLike) {
     this.registry = registry
@@ -133,12 +132,17 @@ export class RegionCompiler {
     this.i32s = new Int32Array(buffer, 0, buffer.byteLength >>> 2)
   }
 
+  /** Regions that wait for {@link take}. */
+  get waiting(): number {
+    return this.bodies.length
+  }
+
   /**
-   * The module of a region for the CPU block at `cpu`: one function `region` with the handlers' parameters, to be run as the handler of the first
-   * record of its entry blocks. The number of the entry in `blocks` is in the 16 bits after the record's handler.
+   * Adds the function of a region for the CPU block at `cpu`, which will be entry `slot` of the table: to be run as the handler of the first
+   * record of its entry blocks. The number of the entry in `blocks` is in the 16 bits after the record's handler. Returns its size in bytes.
    */
-  compile(blocks: readonly RegionBlock[], mode: number, cpu: number, tagSelect: number): CompiledRegion {
-    const imports: string[] = []
+  add(blocks: readonly RegionBlock[], mode: number, cpu: number, tagSelect: number, slot: number): number {
+    const { imports } = this
     const g = new RegionBuilder(this.buffer, cpu, tagSelect, (name) => {
       const known = imports.indexOf(name)
       return known >= 0 ? known : imports.push(name) - 1
@@ -210,8 +214,20 @@ export class RegionCompiler {
       setLocal(REMAINING, i32.add(remaining, i32.load(i32.sub(pc, i32.const(BLOCK_HEADER_SIZE)), BLOCK_COUNT))),
       setLocal(g.setter, i32.const(SETTER.MEMORY)),
     ]
-    const whole = [code, g.finish(body), 0x00]
-    return { bytes: moduleBytes(whole, g.types, imports), imports }
+    const bytes = functionBytes([code, g.finish(body), 0x00], g.types)
+    this.bodies.push({ slot, bytes })
+    return bytes.length
+  }
+
+  /**
+   * The module of the regions added since the last call, and what it imports from `host` beside `memory` and `table`, in which it places
+   * its functions itself.
+   */
+  take(): { bytes: Uint8Array<ArrayBuffer>; imports: readonly string[] } {
+    const { imports, bodies } = this
+    this.imports = []
+    this.bodies = []
+    return { bytes: moduleBytes(bodies, imports), imports }
   }
 
   private toNode(
@@ -360,25 +376,8 @@ const NEEDS_COMPUTED: ReadonlySet<number> = new Set([
   UOP.SAHF,
 ])
 
-/** A module with one function, exported as `region`; it imports functions and the memory from `host`. */
-function moduleBytes(code: Code, types: readonly ValueType[], imports: readonly string[]): Uint8Array<ArrayBuffer> {
-  const signatures: string[] = []
-  const signatureBytes: number[][] = []
-  const typeOf = (params: readonly ValueType[], results: readonly ValueType[]): number => {
-    const bytes = [0x60, ...unsignedLeb(params.length), ...params, ...unsignedLeb(results.length), ...results]
-    const key = bytes.join()
-    const known = signatures.indexOf(key)
-    if (known >= 0) return known
-    signatureBytes.push(bytes)
-    return signatures.push(key) - 1
-  }
-  const own = typeOf(HANDLER_PARAMS, [I32])
-  const importBytes: number[] = []
-  for (const name of imports) {
-    const { params, results } = importType(name)
-    importBytes.push(...HOST, ...text(name), 0x00, ...unsignedLeb(typeOf(params, results)))
-  }
-  importBytes.push(...HOST, ...text('memory'), 0x02, 0, 1)
+/** A function's locals and code, as the code section has them. */
+function functionBytes(code: Code, types: readonly ValueType[]): Uint8Array {
   const body = new ByteSink()
   const groups: [number, ValueType][] = []
   for (const type of types) {
@@ -393,8 +392,31 @@ function moduleBytes(code: Code, types: readonly ValueType[], imports: readonly 
   }
   flatten(code, body)
   body.push(0x0b)
+  return body.take()
+}
+
+/** A module of functions with the handlers' parameters, each in its place in the imported table. */
+function moduleBytes(
+  bodies: readonly { readonly slot: number; readonly bytes: Uint8Array }[],
+  imports: readonly string[],
+): Uint8Array<ArrayBuffer> {
+  const signatures: string[] = []
+  const signatureBytes: number[][] = []
+  const typeOf = ({ params, results }: Signature): number => {
+    const bytes = [0x60, ...unsignedLeb(params.length), ...params, ...unsignedLeb(results.length), ...results]
+    const key = bytes.join()
+    const known = signatures.indexOf(key)
+    if (known >= 0) return known
+    signatureBytes.push(bytes)
+    return signatures.push(key) - 1
+  }
+  const own = unsignedLeb(typeOf({ params: HANDLER_PARAMS, results: [I32] }))
+  const importBytes: number[] = []
+  for (const name of imports) importBytes.push(...HOST, ...text(name), 0x00, ...unsignedLeb(typeOf(importType(name))))
+  importBytes.push(...HOST, ...text('memory'), 0x02, 0, 1)
+  importBytes.push(...HOST, ...text('table'), 0x01, 0x70, 0, 1)
   const out = new ByteSink()
-  const section = (id: number, count: number, ...parts: readonly ArrayLike<number>[]): void => {
+  const section = (id: number, count: number, parts: readonly ArrayLike<number>[]): void => {
     const head = unsignedLeb(count)
     out.push(id)
     out.append(unsignedLeb(parts.reduce((sum, part) => sum + part.length, head.length)))
@@ -402,11 +424,23 @@ function moduleBytes(code: Code, types: readonly ValueType[], imports: readonly 
     for (const part of parts) out.append(part)
   }
   out.append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
-  section(1, signatureBytes.length, signatureBytes.flat())
-  section(2, imports.length + 1, importBytes)
-  section(3, 1, unsignedLeb(own))
-  section(7, 1, [...text('region'), 0x00, ...unsignedLeb(imports.length)])
-  section(10, 1, unsignedLeb(body.length), body.bytes.subarray(0, body.length))
+  section(1, signatureBytes.length, signatureBytes)
+  section(2, imports.length + 2, [importBytes])
+  section(
+    3,
+    bodies.length,
+    bodies.map(() => own),
+  )
+  section(
+    9,
+    bodies.length,
+    bodies.map(({ slot }, n) => [0x00, 0x41, ...signedLeb(slot), 0x0b, 1, ...unsignedLeb(imports.length + n)]),
+  )
+  section(
+    10,
+    bodies.length,
+    bodies.flatMap(({ bytes }) => [unsignedLeb(bytes.length), bytes]),
+  )
   return out.take()
 }
 

@@ -26,11 +26,15 @@ export interface TranslationOptions {
   readonly codeBytes?: number
   /** Instructions in a region. Default 400. */
   readonly regionInstructions?: number
+  /** Hot blocks that make one WebAssembly module. Default 16. */
+  readonly batch?: number
 }
 
 /** Counters for statistics and tests. */
 export interface TranslationStatistics {
   regions: number
+  /** WebAssembly modules that hold them. */
+  modules: number
   /** Instructions in compiled regions, all told. */
   instructions: number
   bytes: number
@@ -42,6 +46,7 @@ export interface TranslationStatistics {
 const DEFAULT_HEAT = 3000
 const DEFAULT_CODE_BYTES = 8 << 20
 const DEFAULT_REGION_INSTRUCTIONS = 400
+const DEFAULT_BATCH = 16
 const REGION_BLOCKS = 64
 /** A number that no block uses up before long. */
 const NEVER = 0x7fffffff
@@ -64,14 +69,19 @@ interface Region {
 
 export class RegionCache implements Translator {
   readonly heat: number
-  readonly stats: TranslationStatistics = { regions: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0 }
+  readonly stats: TranslationStatistics = { regions: 0, modules: 0, instructions: 0, bytes: 0, dropped: 0, evicted: 0 }
   private readonly engine: ThreadedEngine
   private readonly compiler: RegionCompiler
   private readonly i32: Int32Array
   private readonly u16: Uint16Array
   private readonly codeBytes: number
   private readonly regionInstructions: number
+  private readonly batch: number
+  /** Times its first heat that a queued block runs until it cannot wait for others any more. */
+  private readonly patience: number = 8
   private readonly handlers: number
+  /** Hot blocks that wait to be translated together. */
+  private readonly queue = new Set<number>()
   /** Live regions, oldest first. */
   private readonly live = new Set<Region>()
   private readonly regionsOf = new Map<number, Region[]>()
@@ -86,6 +96,7 @@ export class RegionCache implements Translator {
     this.heat = options.heat ?? DEFAULT_HEAT
     this.codeBytes = options.codeBytes ?? DEFAULT_CODE_BYTES
     this.regionInstructions = options.regionInstructions ?? DEFAULT_REGION_INSTRUCTIONS
+    this.batch = options.batch ?? DEFAULT_BATCH
     const { s } = engine
     this.i32 = s.i32
     this.u16 = s.u16
@@ -100,38 +111,70 @@ export class RegionCache implements Translator {
   }
 
   hot(block: number): void {
-    this.i32[(block + BLOCK_HEAT) >> 2] = NEVER
-    // It runs a region already.
-    if (this.u16[(block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! >= this.handlers) return
-    const mode = this.i32[(block + BLOCK_MODE) >> 2]!
-    if ((mode & MODE_FLAT_CS) === 0 || (mode & MODE_CODE_MASK) === MODE_CODE16) return
-    const blocks = this.collect(block, mode)
-    if (!this.liftCopies(blocks)) return
-    const { s } = this.engine
-    const { bytes, imports } = this.compiler.compile(blocks, mode, s.base, mode & MODE_USER ? 16 : 0)
-    let region: WebAssembly.ExportValue
-    try {
-      const host: Record<string, WebAssembly.ImportValue> = { memory: this.engine.memory }
-      for (const name of imports) host[name] = this.engine.exports[name] as WebAssembly.ImportValue
-      const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { host })
-      region = instance.exports.region!
-    } catch (error) {
-      if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) throw error
-      // The host refuses (more memory, or modules of this size on this thread): the blocks stay as they are.
+    // It runs a region already, or was queued.
+    if (this.u16[(block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! >= this.handlers || !this.translatable(block)) {
+      this.i32[(block + BLOCK_HEAT) >> 2] = NEVER
       return
     }
-    this.add(blocks, bytes.length + REGION_OVERHEAD, region)
+    if (this.queue.has(block)) {
+      this.flush()
+      return
+    }
+    this.queue.add(block)
+    this.i32[(block + BLOCK_HEAT) >> 2] = this.heat * this.patience
+    if (this.queue.size >= this.batch) this.flush()
   }
 
-  private add(blocks: readonly RegionBlock[], bytes: number, region: WebAssembly.ExportValue): void {
+  private translatable(block: number): boolean {
+    const mode = this.i32[(block + BLOCK_MODE) >> 2]!
+    return (mode & MODE_FLAT_CS) !== 0 && (mode & MODE_CODE_MASK) !== MODE_CODE16
+  }
+
+  /** Translates what waits, as one module. */
+  private flush(): void {
+    const made: Region[] = []
+    for (const block of this.queue) {
+      this.i32[(block + BLOCK_HEAT) >> 2] = NEVER
+      if (this.u16[(block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! >= this.handlers) continue
+      const region = this.translate(block)
+      if (region !== undefined) made.push(region)
+    }
+    this.queue.clear()
+    if (this.compiler.waiting === 0) return
+    const { bytes, imports } = this.compiler.take()
+    const { exports, memory } = this.engine
+    const host: Record<string, WebAssembly.ImportValue> = { memory, table: exports.table }
+    for (const name of imports) host[name] = exports[name] as WebAssembly.ImportValue
+    try {
+      new WebAssembly.Instance(new WebAssembly.Module(bytes), { host })
+    } catch (error) {
+      if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) throw error
+      // The host refuses (no more memory, or no modules of this size on this thread): the blocks go on in the threaded engine.
+      for (const region of made) this.drop(region)
+      return
+    }
+    this.stats.modules++
+  }
+
+  /** Compiles the region around a hot block, and lets its entries run it: from the end of {@link flush} on there is something in its slot. */
+  private translate(block: number): Region | undefined {
+    const mode = this.i32[(block + BLOCK_MODE) >> 2]!
+    // Dropped while it waited.
+    if (mode < 0) return undefined
+    const blocks = this.collect(block, mode)
+    if (!this.liftCopies(blocks)) return undefined
+    const slot = this.takeSlot()
+    if (slot < 0) return undefined
+    const size = this.compiler.add(blocks, mode, this.engine.s.base, mode & MODE_USER ? 16 : 0, slot)
+    return this.add(blocks, size + REGION_OVERHEAD, slot)
+  }
+
+  private add(blocks: readonly RegionBlock[], bytes: number, slot: number): Region {
     while (this.bytes + bytes > this.codeBytes && this.live.size > 0) {
       const [oldest] = this.live
       this.drop(oldest!)
       this.stats.evicted++
     }
-    const slot = this.takeSlot()
-    if (slot < 0) return
-    this.engine.exports.table.set(slot, region)
     const entries: { block: number; handler: number }[] = []
     blocks.forEach((block, n) => {
       if (!block.entry) return
@@ -152,6 +195,7 @@ export class RegionCache implements Translator {
     this.stats.regions++
     this.stats.bytes += bytes
     for (const block of blocks) this.stats.instructions += block.count
+    return made
   }
 
   /** The handler that a block's first record has without regions. */
@@ -173,6 +217,7 @@ export class RegionCache implements Translator {
   }
 
   dropped(block: number): void {
+    this.queue.delete(block)
     const regions = this.regionsOf.get(block)
     if (regions === undefined) return
     const page = this.i32[(block + BLOCK_PLACE) >> 2]! >>> 12
@@ -209,6 +254,7 @@ export class RegionCache implements Translator {
   }
 
   cleared(): void {
+    this.queue.clear()
     const { table } = this.engine.exports
     for (const region of this.live) {
       table.set(region.slot, null)
@@ -275,7 +321,7 @@ export class RegionCache implements Translator {
   /** The block has run a few times since it was lifted. */
   private warm(block: number): boolean {
     const left = this.i32[(block + BLOCK_HEAT) >> 2]!
-    return left > this.heat || left <= this.heat - (this.heat >> 5)
+    return left > this.heat || left <= this.heat - (this.heat >> 3)
   }
 
   /** Lifts each block once more, as records that are not prepared, behind the blocks in the store. */

@@ -78,6 +78,11 @@ export const BLOCK_PAGE_NEXT = 28
 
 /** i32 in the CPU block: address of the link field that an EXIT_LINK asks to be filled. */
 export const OFF_LINK_SITE: number = OFF_ENGINE
+/** i64 each: how often regions were left, by {@link REGION_EXITS}. */
+export const OFF_REGION_EXITS: number = OFF_ENGINE + 0x10
+/** The ways out of a region: for a single step, a helper, the end of the budget, through the jump cache, through a link. */
+export const REGION_EXITS = ['step', 'helper', 'budget', 'jump', 'follow'] as const
+export type RegionExit = (typeof REGION_EXITS)[number]
 /** The jump cache: entries of i64 linear address, i32 block (0 = empty), i32 unused. */
 export const OFF_JUMP_CACHE: number = OFF_ENGINE + 0x40
 export const JUMP_CACHE_BITS = 12

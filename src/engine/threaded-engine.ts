@@ -1,7 +1,6 @@
 /** The threaded engine as an `Engine` of a `Cpu`. */
 
 import type { Engine, EngineFactory, EngineHost } from '../cpu/engine-types.js'
-import { isThrownFault } from '../cpu/exceptions.js'
 import { MODE_CODE_MASK, MODE_CODE64 } from '../cpu/layout.js'
 import { UOP_LENGTH, UOP_SIZE } from '../cpu/uops.js'
 import { FLAG_RF } from '../isa/flags.js'
@@ -42,6 +41,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
       host: this,
       ...(translator && { translator }),
     })
+    cpu.memory.fetchFiller = this.engine.exports.fetchFiller
   }
 
   get stats(): ThreadedStatistics {
@@ -79,8 +79,8 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
   fetchPlace(): number {
     const { cpu } = this
     const s = cpu.s
-    // An instruction that runs with RF set clears it.
-    if (s.flagsRest & FLAG_RF) return -1
+    // The instruction that comes now clears it; a fault of its fetch saves it as 1 in any case.
+    if (s.flagsRest & FLAG_RF) s.flagsRest &= ~FLAG_RF
     let linear = s.rip
     if ((s.mode & MODE_CODE_MASK) === MODE_CODE64) {
       if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return -1
@@ -88,13 +88,9 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
       if (linear > s.segLimit(SEG_CS)) return -1
       linear = (linear + s.segBase(SEG_CS)) >>> 0
     }
-    try {
-      this.physical = cpu.memory.translateFetch(linear)
-    } catch (error) {
-      if (!isThrownFault(error)) throw error
-      // The step that follows raises it again.
-      return -1
-    }
+    this.physical = cpu.memory.fetchFast(linear)
+    // The step that follows raises the page fault.
+    if (this.physical < 0) return -1
     const page = cpu.space.readOffset(Math.floor(this.physical / 4096))
     return page < 0 ? -1 : page + (this.physical & 0xfff)
   }
@@ -167,7 +163,13 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     const { s } = this.cpu
     this.accounted--
     s.remaining = this.accounted
-    return !this.cpu.attention && (s.flagsRest & FLAG_RF) === 0
+    if (this.cpu.attention) return false
+    if (s.flagsRest & FLAG_RF) {
+      if (this.accounted <= 0) return false
+      // Nothing comes between, and no breakpoint is armed: the next instruction clears it first of all.
+      s.flagsRest &= ~FLAG_RF
+    }
+    return true
   }
 }
 

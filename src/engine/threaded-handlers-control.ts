@@ -26,12 +26,12 @@ import {
   BLOCK_PLACE,
   base,
   type Dispatch,
-  enterBlock,
   EXIT_BUDGET,
   EXIT_HOT,
   EXIT_LINK,
   EXIT_LOOKUP,
   EXIT_STOP,
+  enterBlock,
   type HandlerBuilder,
   JUMP_CACHE_BITS,
   JUMP_CACHE_MULTIPLIER,
@@ -320,11 +320,7 @@ function compareBranch(g: HandlerBuilder, w: Width, name: string, code: number, 
   const [setX, x] = g.keep(o.type, load(UOP_B))
   const [setY, y] = g.keep(o.type, one ? o.const(1) : immediate ? g.immediate(w, signed) : load(UOP_C))
   const [setR, r] = g.keep(o.type, logic ? o.and(x, y) : o.sub(x, y))
-  const flags = logic
-    ? g.logicFlags(w, r)
-    : one
-      ? g.stepFlags(w, false, x, r)
-      : g.arithmeticFlags(w, 'sub', x, y, r)
+  const flags = logic ? g.logicFlags(w, r) : one ? g.stepFlags(w, false, x, r) : g.arithmeticFlags(w, 'sub', x, y, r)
   const positive = directCondition(w, code & 14, logic, x, y, x, y, r)!
   // The operands stay in locals, so the condition may be taken after the result was written.
   const store = writes ? g.write(w, UOP_A, r) : []

@@ -133,9 +133,7 @@ function defineBinary(registry: HandlerRegistry): void {
             const [setR, r] = g.keep(w.ops.type, value)
             const store = op.writes ? g.write(w, UOP_A, r) : []
             if (flags === NO_FLAGS) return [setX, setY, setR, store]
-            const keepFlags = op.arithmetic
-              ? g.arithmeticFlags(w, op.arithmetic, x, y, r)
-              : g.logicFlags(w, r)
+            const keepFlags = op.arithmetic ? g.arithmeticFlags(w, op.arithmetic, x, y, r) : g.logicFlags(w, r)
             return [setX, setY, setR, keepFlags, store]
           })
         }
@@ -266,10 +264,7 @@ function defineShifts(registry: HandlerRegistry): void {
           registry.define(immediate ? immediateKind : kind, w.index, flags, handlerName, (g) => {
             const [setN, n] = g.keep(
               I32,
-              i32.and(
-                immediate ? g.field8(UOP_IMM) : g.read(WIDTHS[0], UOP_C),
-                i32.const(w.index === 3 ? 63 : 31),
-              ),
+              i32.and(immediate ? g.field8(UOP_IMM) : g.read(WIDTHS[0], UOP_C), i32.const(w.index === 3 ? 63 : 31)),
             )
             const work = shiftBody(g, w, name, n, flags === WITH_FLAGS)
             // Immediate counts of zero never get here: `prepare` makes moves of them.
@@ -290,7 +285,13 @@ function defineShifts(registry: HandlerRegistry): void {
 }
 
 /** a ← b shifted by n ≠ 0. Undefined flags: OF as the one-bit rule applied to the result, AF clear. */
-function shiftBody(g: HandlerBuilder, w: Width, name: 'SHL' | 'SHR' | 'SAR' | 'ROL' | 'ROR', n: Code, flags: boolean): Code {
+function shiftBody(
+  g: HandlerBuilder,
+  w: Width,
+  name: 'SHL' | 'SHR' | 'SAR' | 'ROL' | 'ROR',
+  n: Code,
+  flags: boolean,
+): Code {
   const o = w.ops
   const count = w.index === 3 ? i64.extendU(n) : n
   const [setX, x] = g.keep(o.type, name === 'SAR' ? g.readSigned(w, UOP_B) : g.read(w, UOP_B))

@@ -3,14 +3,7 @@
 import { SEG_STRIDE } from '../cpu/layout.js'
 import { UOP, UOP_A, UOP_IMM, UOP_VALUE } from '../cpu/uops.js'
 import { SEG_SS } from '../isa/instruction.js'
-import {
-  base,
-  FORM_COUNT,
-  type Form,
-  type HandlerBuilder,
-  WIDTHS,
-  type Width,
-} from './threaded-builder.js'
+import { base, FORM_COUNT, type Form, type HandlerBuilder, WIDTHS, type Width } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { type Code, getLocal, I32, I64, i32, i64, setLocal } from './wasm-emitter.js'
 

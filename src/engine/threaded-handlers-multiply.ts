@@ -138,10 +138,7 @@ function dividend(g: HandlerBuilder, w: Width, signed: boolean): Code {
       return signed ? i64.extendS(both) : i64.extendU(both)
     }
     case 2:
-      return i64.or(
-        i64.shl(i64.extendU(g.readRegister(w, RDX)), i64.const(32)),
-        i64.extendU(g.readRegister(w, RAX)),
-      )
+      return i64.or(i64.shl(i64.extendU(g.readRegister(w, RDX)), i64.const(32)), i64.extendU(g.readRegister(w, RAX)))
     case 3:
       return g.readRegister(w, RAX)
   }
@@ -265,9 +262,7 @@ function defineRotateCarry(registry: HandlerRegistry): void {
 }
 
 function defineFlagMoves(registry: HandlerRegistry): void {
-  registry.define(UOP.SALC, 0, 0, 'SALC', (g) =>
-    g.write(WIDTHS[0], UOP_A, i32.sub(i32.const(0), g.carry())),
- )
+  registry.define(UOP.SALC, 0, 0, 'SALC', (g) => g.write(WIDTHS[0], UOP_A, i32.sub(i32.const(0), g.carry())))
   registry.define(UOP.LAHF, 0, 0, 'LAHF', (g) => {
     const at = (value: Code, bit: number): Code => (bit ? i32.shl(value, i32.const(bit)) : value)
     const af = i32.and(i32.shrU(g.readAux(), i32.const(3)), i32.const(1))

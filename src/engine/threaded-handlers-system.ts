@@ -1,5 +1,5 @@
 /**
- * Handlers of the threaded engine for the few system instructions that have a common case without any work for the processor's helpers: CLI and STI
+ * Handlers of the threaded engine for system instructions that have a common case without any work for the processor's helpers: CLI and STI
  * where the interrupt flag may simply be changed, and loads of a data segment whose descriptor was loaded and checked before. Every other
  * case goes to the helper.
  */
@@ -17,11 +17,11 @@ import {
   MODE_FLAT_SS,
   MODE_PROTECTED,
   MODE_STACK32,
-  OFF_CR0,
   OFF_DTLB,
   OFF_FLAGS_REST,
   OFF_FLAT,
   OFF_GDTR,
+  OFF_INTERRUPT_WAITS,
   OFF_MODE,
   OFF_SEG,
   OFF_SEGMENT_MEMO,
@@ -35,11 +35,14 @@ import {
   TLB_ADDEND,
   TLB_TAG_SUPER_READ,
 } from '../cpu/layout.js'
-import { UOP, UOP_B, UOP_INDEX, UOP_IP, UOP_LENGTH } from '../cpu/uops.js'
+import { UOP, UOP_B, UOP_INDEX } from '../cpu/uops.js'
 import { FLAG_IF } from '../isa/flags.js'
-import { SEG_CS, SEG_DS, SEG_ES, SEG_FS, SEG_GS } from '../isa/instruction.js'
-import { base, gpr, type HandlerBuilder, REMAINING, RIP, remaining, tlbEntry } from './threaded-builder.js'
+import { SEG_DS, SEG_ES, SEG_FS, SEG_GS } from '../isa/instruction.js'
+import { base, gpr, type HandlerBuilder, remaining, tlbEntry } from './threaded-builder.js'
+import { defineExchanges, exchangeVariant } from './threaded-handlers-exchange.js'
+import { defineFlagInstructions, flagVariant } from './threaded-handlers-flags.js'
 import type { HandlerRegistry } from './threaded-registry.js'
+import { csRpl, orHelper, ownsInterruptFlag, proceed } from './threaded-system-common.js'
 import { type Code, getLocal, I32, I64, i32, i64, ifElse, setLocal } from './wasm-emitter.js'
 
 /** Variants of HELPER records. */
@@ -66,43 +69,12 @@ export function helperVariant(helper: number, a: number, b: number, mode: number
       const plain = (mode & flat32) === flat32 && (mode & MODE_CODE_MASK) !== MODE_CODE64
       return LOADABLE.includes(a) && b === 4 && plain ? VARIANT_POP_SEGMENT + a : 0
     }
+    case HELPER.cmpxchg8b:
+    case HELPER.cmpxchg16b:
+      return exchangeVariant(helper, b, mode)
     default:
-      return 0
+      return flagVariant(helper, a, mode)
   }
-}
-
-function csRpl(): Code {
-  return i32.and(i32.load(base, OFF_SEG + SEG_CS * SEG_STRIDE + SEG_SELECTOR), i32.const(3))
-}
-
-/** Real mode, or protected mode at CPL 0: IF is the program's own. */
-function ownsInterruptFlag(): Code {
-  const mode = i32.load(base, OFF_MODE)
-  return i32.or(
-    i32.eqz(i32.and(i32.load(base, OFF_CR0), i32.const(1))),
-    i32.and(i32.ne(i32.and(mode, i32.const(MODE_PROTECTED)), i32.const(0)), i32.eqz(csRpl())),
-  )
-}
-
-/** On to the next instruction, whose distance from the block's start is in `next` (an i64 local holding its RIP). */
-function proceed(g: HandlerBuilder, next: number): Code {
-  return [
-    setLocal(RIP, getLocal(next)),
-    setLocal(REMAINING, i32.add(remaining, i32.sub(g.field8(UOP_INDEX), i32.const(1)))),
-    g.dispatch.tail('jump'),
-  ]
-}
-
-/** `fast` where RIP needs no care; `next` is the local that it may pass to {@link proceed}. What falls out of it is the helper's. */
-function orHelper(g: HandlerBuilder, fast: (next: number) => Code): Code {
-  const next = g.local(I64)
-  const step = i32.add(g.field16(UOP_IP), g.field8(UOP_LENGTH))
-  return [
-    setLocal(next, i64.add(g.rip, i64.extendU(step))),
-    // RIP must not wrap.
-    ifElse(i64.eq(i64.shrU(getLocal(next), i64.const(32)), i64.shrU(g.rip, i64.const(32))), fast(next)),
-    g.leaveForHelper(),
-  ]
 }
 
 /** Loads `seg` with the selector in the local `selector` if the memo knows what that gives, then does `done`. */
@@ -178,7 +150,7 @@ export function defineSystem(registry: HandlerRegistry): void {
       ),
     true,
   )
-  // Where STI opens interrupts it also casts a shadow, which is the helper's business.
+  // The shadow that STI casts where it opens interrupts cannot be noticed while none waits, except by who looks right behind it.
   registry.define(
     UOP.HELPER,
     0,
@@ -186,7 +158,19 @@ export function defineSystem(registry: HandlerRegistry): void {
     'STI',
     (g) =>
       orHelper(g, (next) =>
-        ifElse(i32.and(ownsInterruptFlag(), i32.ne(i32.and(rest, i32.const(FLAG_IF)), i32.const(0))), proceed(g, next)),
+        ifElse(
+          i32.and(
+            ownsInterruptFlag(),
+            i32.or(
+              i32.ne(i32.and(rest, i32.const(FLAG_IF)), i32.const(0)),
+              i32.and(
+                i32.eqz(i32.load(base, OFF_INTERRUPT_WAITS)),
+                i32.gtS(i32.add(remaining, g.field8(UOP_INDEX)), i32.const(1)),
+              ),
+            ),
+          ),
+          [i32.store(base, i32.or(rest, i32.const(FLAG_IF)), OFF_FLAGS_REST), proceed(g, next)],
+        ),
       ),
     true,
   )
@@ -227,4 +211,6 @@ export function defineSystem(registry: HandlerRegistry): void {
       true,
     )
   }
+  defineFlagInstructions(registry)
+  defineExchanges(registry)
 }

@@ -6,14 +6,7 @@
  */
 
 import { auxForFlags, resultForFlags } from '../cpu/flags.js'
-import {
-  OFF_FCW,
-  OFF_FIP,
-  OFF_FSW,
-  OFF_FTAG,
-  OFF_TOP,
-  SLOT_VTEMP,
-} from '../cpu/layout.js'
+import { OFF_FCW, OFF_FIP, OFF_FSW, OFF_FTAG, OFF_TOP, SLOT_VTEMP } from '../cpu/layout.js'
 import { UOP_A, UOP_B, UOP_IP } from '../cpu/uops.js'
 import { X87_MEMORY, X87_REGISTER } from '../cpu/x87.js'
 import { FLAG_CF, FLAG_ZF } from '../isa/flags.js'

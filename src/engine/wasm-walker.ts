@@ -82,7 +82,7 @@ import {
 import { f64 } from './wasm-floats.js'
 
 /** What is missed: data, where bit 0 of the third parameter says that it is written, or instructions. */
-export type WalkKind = 'data' | 'fetch'
+type WalkKind = 'data' | 'fetch'
 
 /** Bits 51–12 of an address, shifted down: a page number. */
 const PAGE_NUMBER = 0xff_ffff_ffff

@@ -12,6 +12,11 @@ export interface AddressSpaceOptions {
   readonly capacity?: number
   /** Bytes at the start of the buffer that automatic placement leaves alone. Default 0. */
   readonly reserved?: number
+  /**
+   * Keep a table of pages and the watch bits in the buffer itself, for compiled code that fills a TLB; it takes 5 bytes per 4096 bytes of buffer, in the first
+   * gap. Default false.
+   */
+  readonly placeTable?: boolean
 }
 
 /** Where the bytes of a RAM or ROM range lie in the buffer. */

@@ -10,6 +10,7 @@ import {
 } from './address-space-types.js'
 import { FrameStore } from './frame-store.js'
 import { PageMap } from './page-map.js'
+import { PlaceTable } from './place-table.js'
 import { checkPageAligned, checkRange, hex, PAGE_SIZE, PHYSICAL_LIMIT } from './ranges.js'
 import { ENTRY_MIXED, ENTRY_UNMAPPED, ENTRY_WINDOW, type Region, type RegionKind, RegionMap } from './regions.js'
 
@@ -36,6 +37,8 @@ export class AddressSpace implements PhysicalBus, Stateful<AddressSpaceState> {
   readonly bytes: Uint8Array
   /** Watch bits by frame, that is by byte offset in the buffer divided by 4096. Prefer {@link watch}. */
   readonly frameWatch: Uint8Array
+  /** For compiled code: what {@link readOffset}, {@link writeOffset} and {@link watch} answer, as a table in {@link bytes}. */
+  readonly places: PlaceTable | undefined
   readonly #view: DataView
   readonly #store: FrameStore
   readonly #regions: RegionMap = new RegionMap()
@@ -69,7 +72,15 @@ export class AddressSpace implements PhysicalBus, Stateful<AddressSpaceState> {
     this.#store = new FrameStore(buffer ?? allocate(own), reserved)
     this.bytes = this.#store.bytes
     this.#view = new DataView(this.bytes.buffer, 0, this.bytes.length)
-    this.frameWatch = new Uint8Array(this.#store.frames)
+    const { frames } = this.#store
+    this.places = options.placeTable
+      ? new PlaceTable(
+          this.bytes.buffer,
+          this.#store.take('table of places', PlaceTable.size(frames), undefined) * PAGE_SIZE,
+          frames,
+        )
+      : undefined
+    this.frameWatch = this.places?.watch ?? new Uint8Array(frames)
     if (size > 0) this.addRam(0, size)
   }
 
@@ -523,6 +534,7 @@ export class AddressSpace implements PhysicalBus, Stateful<AddressSpaceState> {
     if (base + size > PHYSICAL_LIMIT) return
     this.#readMap.rebuild(this.#regions, base, base + size)
     this.#writeMap.rebuild(this.#regions, base, base + size)
+    this.places?.update(this.#readMap, this.#writeMap, base, base + size)
   }
 
   #notify(change: MapChange): void {

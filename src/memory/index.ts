@@ -11,4 +11,5 @@ export type {
   OverlayOptions,
   Placement,
 } from './address-space-types.js'
+export { PLACE_WRITE, type PlaceTable, placeTableRoom } from './place-table.js'
 export { PAGE_SIZE, PHYSICAL_LIMIT } from './ranges.js'

@@ -16,6 +16,18 @@ import {
   PF_RSVD,
   pageControls,
 } from './page-permissions.js'
+import {
+  WALK_ASK,
+  WALK_GLOBAL,
+  WALK_LARGE32,
+  WALK_MODE,
+  WALK_PDPTES,
+  WALK_RESERVED,
+  WALK_RESERVED_1G,
+  WALK_RESERVED_4M,
+  WALK_ROOT,
+  WALK_SIZE,
+} from './walk-parameters.js'
 
 /** Paging-structure entry: present. */
 export const PTE_P: number = 0x001
@@ -79,6 +91,10 @@ const PAGE_4K = 0x1000
 const PAGE_2M = 0x200000
 const PAGE_4M = 0x400000
 const PAGE_1G = 0x40000000
+/** Reserved bits in the low half of an entry of a 1 GiB page. */
+const RESERVED_1G = 0x3fffe000
+/** Reserved bits in the high half of an entry of PAE paging, besides those beyond MAXPHYADDR. */
+const RESERVED_PAE_HIGH = 0x7ff00000
 
 /**
  * Translates linear into physical addresses by walking the paging structures in memory: 32-bit, PAE and 4-level paging, with every
@@ -100,8 +116,6 @@ export class PageWalker {
   errorCode = 0
   /** ATTR_ bits of the translation, for a TLB and {@link permits}. */
   attributes = 0
-  /** Receives the entries of each walk. */
-  observer: WalkObserver | undefined = undefined
   /** Current paging mode. */
   mode: PagingMode = PAGING_MODES.none
 
@@ -124,7 +138,10 @@ export class PageWalker {
   /** In a 32-bit entry of a 4 MiB page: reserved bits. */
   #reserved4M = 0
   /** The four page-directory-pointer-table entries that PAE paging keeps in the processor, low and high halves. */
-  readonly #pdptes: Uint32Array = new Uint32Array(8)
+  readonly #pdptes: Uint32Array
+  /** See walk-parameters.ts. */
+  readonly #words: Uint32Array
+  #observer: WalkObserver | undefined = undefined
   // Addresses and low halves of the entries used, by level, for the A and D updates at the end.
   readonly #entryAddress: Float64Array = new Float64Array(5)
   readonly #entryLow: Uint32Array = new Uint32Array(5)
@@ -132,9 +149,26 @@ export class PageWalker {
   #writable = false
   #noExecute = false
 
-  constructor(memory: PhysicalBus, configuration: PagingConfiguration = {}) {
+  /** `words`: where to keep what walk-parameters.ts describes, for a walker in compiled code. */
+  constructor(
+    memory: PhysicalBus,
+    configuration: PagingConfiguration = {},
+    words: Uint32Array = new Uint32Array(WALK_SIZE / 4),
+  ) {
     this.#memory = memory
+    this.#words = words
+    this.#pdptes = words.subarray(WALK_PDPTES / 4, WALK_PDPTES / 4 + 8)
+    this.#pdptes.fill(0)
     this.configure(configuration)
+  }
+
+  /** Receives the entries of each walk. */
+  get observer(): WalkObserver | undefined {
+    return this.#observer
+  }
+  set observer(observer: WalkObserver | undefined) {
+    this.#observer = observer
+    this.#publish()
   }
 
   /**
@@ -166,11 +200,33 @@ export class PageWalker {
     if (!(this.#cr0 & CR0_PG)) this.mode = PAGING_MODES.none
     else if (!(this.#cr4 & CR4_PAE)) this.mode = PAGING_MODES.bits32
     else this.mode = this.#efer & EFER_LMA ? PAGING_MODES.level4 : PAGING_MODES.pae
+    this.#publish()
+  }
+
+  /** Writes the parameters for a walker in compiled code. */
+  #publish(): void {
+    const words = this.#words
+    const high = this.#reservedHigh | (this.#nxe ? 0 : PTE_HI_NX)
+    words[WALK_MODE >> 2] = this.#observer ? WALK_ASK : this.mode
+    words[WALK_GLOBAL >> 2] = this.#pge ? PTE_G : 0
+    words[WALK_LARGE32 >> 2] = this.#pse ? PTE_PS : 0
+    words[WALK_RESERVED_4M >> 2] = this.#reserved4M
+    words[WALK_RESERVED_1G >> 2] = this.#gigabytePages ? RESERVED_1G : PTE_PS
+    words[WALK_RESERVED >> 2] = 0
+    words[(WALK_RESERVED >> 2) + 1] = this.mode === PAGING_MODES.pae ? high | RESERVED_PAE_HIGH : high
+    this.#publishRoot()
+  }
+
+  #publishRoot(): void {
+    // 32-bit paging ignores the bits of CR3 above 31, which the processor then has cleared anyway.
+    const address = this.mode === PAGING_MODES.bits32 ? tableAddress32(this.#cr3) : tableAddressOf(this.#cr3)
+    this.#words[WALK_ROOT >> 2] = Math.min(address / PAGE_4K, 0xffffffff)
   }
 
   /** Only CR3 changes: the frequent case. Under PAE paging call {@link loadPdptes} too. */
   setCr3(cr3: number): void {
     this.#cr3 = cr3
+    this.#publishRoot()
   }
 
   /** Only PKRU changes. */
@@ -282,7 +338,7 @@ export class PageWalker {
   #walk32(linear: number, access: number): boolean {
     const address = tableAddress32(this.#cr3) + 4 * (linear >>> 22)
     const pde = this.#memory.read32(address)
-    this.observer?.entry(2, linear >>> 22, address, pde, 0)
+    this.#observer?.entry(2, linear >>> 22, address, pde, 0)
     this.#start()
     if (!this.#use(2, address, pde, 0)) return this.#fail(access, 0)
     if (pde & PTE_PS && this.#pse) {
@@ -293,7 +349,7 @@ export class PageWalker {
     const index = (linear >>> 12) & 0x3ff
     const at = tableAddress32(pde) + 4 * index
     const pte = this.#memory.read32(at)
-    this.observer?.entry(1, index, at, pte, 0)
+    this.#observer?.entry(1, index, at, pte, 0)
     if (!this.#use(1, at, pte, 0)) return this.#fail(access, 0)
     return this.#finish(1, tableAddress32(pte), linear & 0xfff, PAGE_4K, pte, 0, access)
   }
@@ -302,11 +358,11 @@ export class PageWalker {
     const top = linear >>> 30
     const low = this.#pdptes[2 * top]!
     const high = this.#pdptes[2 * top + 1]!
-    this.observer?.entry(3, top, ((this.#cr3 & 0xffffffe0) >>> 0) + 8 * top, low, high)
+    this.#observer?.entry(3, top, ((this.#cr3 & 0xffffffe0) >>> 0) + 8 * top, low, high)
     this.#start()
     if (!(low & PTE_P)) return this.#fail(access, 0)
     // PAE directory-pointer entries carry neither rights nor an A flag, and were checked when they were loaded.
-    return this.#walkDirectory(tableAddress64(low, high), linear, access, this.#reservedHigh | 0x7ff00000)
+    return this.#walkDirectory(tableAddress64(low, high), linear, access, this.#reservedHigh | RESERVED_PAE_HIGH)
   }
 
   #walk4(linear: number, access: number): boolean {
@@ -320,7 +376,7 @@ export class PageWalker {
     let address = tableAddressOf(this.#cr3) + 8 * index
     let low = this.#memory.read32(address)
     let high = this.#memory.read32(address + 4)
-    this.observer?.entry(4, index, address, low, high)
+    this.#observer?.entry(4, index, address, low, high)
     if (!this.#use(4, address, low, high)) return this.#fail(access, 0)
     if (high & reserved || low & PTE_PS || (high & PTE_HI_NX && !this.#nxe)) return this.#fail(access, PF_P | PF_RSVD)
 
@@ -328,11 +384,11 @@ export class PageWalker {
     address = tableAddress64(low, high) + 8 * index
     low = this.#memory.read32(address)
     high = this.#memory.read32(address + 4)
-    this.observer?.entry(3, index, address, low, high)
+    this.#observer?.entry(3, index, address, low, high)
     if (!this.#use(3, address, low, high)) return this.#fail(access, 0)
     if (high & reserved || (high & PTE_HI_NX && !this.#nxe)) return this.#fail(access, PF_P | PF_RSVD)
     if (low & PTE_PS) {
-      if (!this.#gigabytePages || low & 0x3fffe000) return this.#fail(access, PF_P | PF_RSVD)
+      if (!this.#gigabytePages || low & RESERVED_1G) return this.#fail(access, PF_P | PF_RSVD)
       const base = tableAddress64(low & 0xc0000000, high)
       return this.#finish(3, base, lower & 0x3fffffff, PAGE_1G, low, high, access)
     }
@@ -345,7 +401,7 @@ export class PageWalker {
     let address = directory + 8 * index
     let low = this.#memory.read32(address)
     let high = this.#memory.read32(address + 4)
-    this.observer?.entry(2, index, address, low, high)
+    this.#observer?.entry(2, index, address, low, high)
     if (!this.#use(2, address, low, high)) return this.#fail(access, 0)
     if (high & reserved || (high & PTE_HI_NX && !this.#nxe)) return this.#fail(access, PF_P | PF_RSVD)
     if (low & PTE_PS) {
@@ -357,7 +413,7 @@ export class PageWalker {
     address = tableAddress64(low, high) + 8 * index
     low = this.#memory.read32(address)
     high = this.#memory.read32(address + 4)
-    this.observer?.entry(1, index, address, low, high)
+    this.#observer?.entry(1, index, address, low, high)
     if (!this.#use(1, address, low, high)) return this.#fail(access, 0)
     if (high & reserved || (high & PTE_HI_NX && !this.#nxe)) return this.#fail(access, PF_P | PF_RSVD)
     return this.#finish(1, tableAddress64(low, high), linear & 0xfff, PAGE_4K, low, high, access)

@@ -54,9 +54,9 @@ export class EqualityBoard {
   constructor(engine: EngineName, model: CpuModel) {
     this.engine = engine
     const reserved = Math.ceil((4096 + CPU_MEMORY_SIZE + STORE_SIZE) / 65536) * 65536
-    const pages = (reserved + RAM_BYTES) / 65536 + 2
+    const pages = (reserved + RAM_BYTES) / 65536 + 3
     const wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages })
-    this.space = new AddressSpace({ buffer: wasmMemory.buffer, reserved })
+    this.space = new AddressSpace({ buffer: wasmMemory.buffer, reserved, placeTable: engine === 'threaded' })
     this.space.addRam(0, RAM_BYTES)
     this.ramAt = this.space.readOffset(0)
     this.space.addOverlay({
@@ -116,6 +116,10 @@ export class EqualityBoard {
       execute: (at, end) => {
         this.observer?.instruction?.(this)
         inner.execute(at, end)
+      },
+      helper: (at) => {
+        this.observer?.instruction?.(this)
+        inner.helper(at)
       },
     }
   }

@@ -43,7 +43,7 @@ export function registers(board: EqualityBoard): Map<string, string> {
 }
 
 /** State of the processor that lives outside its block. */
-const HIDDEN_FIELDS: readonly (keyof Cpu | 'shadow' | 'nmiPending' | 'smiPending' | 'tscOffset')[] = [
+const HIDDEN_FIELDS: readonly (keyof Cpu | 'shadowNow' | 'nmiPending' | 'smiPending' | 'tscOffset')[] = [
   'cpl',
   'halted',
   'shutdown',
@@ -51,7 +51,7 @@ const HIDDEN_FIELDS: readonly (keyof Cpu | 'shadow' | 'nmiPending' | 'smiPending
   'inSmm',
   'smbase',
   'pendingDebug',
-  'shadow',
+  'shadowNow',
   'nmiPending',
   'smiPending',
   'tscOffset',

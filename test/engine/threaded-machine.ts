@@ -29,10 +29,10 @@ export function makeMachine(
 ): Machine {
   const reserved = Math.ceil((4096 + CPU_MEMORY_SIZE + STORE_SIZE) / 65536) * 65536
   const wasmMemory = new WebAssembly.Memory({
-    initial: (reserved + ram) / 65536 + 1,
-    maximum: (reserved + ram) / 65536 + 1,
+    initial: (reserved + ram) / 65536 + 1 + Math.ceil(ram / 2 ** 25),
+    maximum: (reserved + ram) / 65536 + 1 + Math.ceil(ram / 2 ** 25),
   })
-  const space = new AddressSpace({ buffer: wasmMemory.buffer, reserved })
+  const space = new AddressSpace({ buffer: wasmMemory.buffer, reserved, placeTable: engine === 'threaded' })
   space.addRam(0, ram)
   const cpu = new Cpu({
     space,
