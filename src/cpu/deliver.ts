@@ -23,7 +23,6 @@ import type { CpuCore } from './cpu-types.js'
 import {
   isThrownFault,
   raiseGp,
-  type ThrownFault,
   VECTOR_DB,
   VECTOR_DF,
   VECTOR_GP,
@@ -377,14 +376,9 @@ function announce(cpu: CpuCore, vector: number, kind: number, code: number | und
 
 /**
  * Delivers an exception that an instruction raised: `s.rip` is the instruction. Combines with faults of the delivery itself, up to double fault
- * and shutdown (`cpu.shutdown`). Never throws a guest fault. Afterwards `s.rip` and `cpu.nextRip` are the handler.
+ * and shutdown (`cpu.shutdown`). Never throws a guest fault. Afterwards `s.rip` and `cpu.nextRip` are the handler. True: it was simple, and
+ * `Cpu.updateMode` need not be called.
  */
-export function deliverException(cpu: CpuCore, fault: Readonly<Pick<ThrownFault, 'vector' | 'errorCode'>>): void {
-  // The object may be the shared one, which delivery overwrites.
-  deliverFault(cpu, fault.vector, fault.errorCode)
-}
-
-/** {@link deliverException} of an exception in parts. True: it was simple, and `Cpu.updateMode` need not be called. */
 export function deliverFault(cpu: CpuCore, vector: number, errorCode: number | undefined): boolean {
   if (deliverSimple(cpu, vector, errorCode ?? -1, true)) return true
   deliverChain(cpu, vector, EVENT_FAULT, errorCode, cpu.s.rip)

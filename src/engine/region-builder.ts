@@ -33,6 +33,7 @@ import {
   UOP_OP,
 } from '../cpu/uops.js'
 import { carryOf, conditionOf, flagsOf, type Operands, SETTER } from './region-flags.js'
+import { pageKey } from './region-pages.js'
 import {
   ACCESS_RUN,
   ACCESS_WRITE,
@@ -80,6 +81,8 @@ export interface RegionBlock {
 /** Functions of the threaded module that regions call, by name; gives the function's index in the region's module. */
 export type RegionImports = (name: string) => number
 
+/** Not the address of a page. */
+const NO_PAGE = 0x800
 /** Slots of registers and temporaries, 8 bytes each. */
 const SLOTS = SLOT_ZERO / 8
 const TEMP_FIRST = SLOT_TEMP / 8
@@ -110,8 +113,12 @@ export class RegionBuilder extends HandlerBuilder {
 
   private readonly imports: RegionImports
   private readonly u8: Uint8Array
-  private readonly u16: Uint16Array
-  private readonly i32s: Int32Array
+  readonly u16: Uint16Array
+  readonly i32s: Int32Array
+  /** Locals that hold the page which accesses of a key met last, and its addend. */
+  private readonly pages = new Map<number, { readonly page: number; readonly addend: number }>()
+  /** Makes them forget. */
+  private readonly forgetting: Code[] = []
   /** The record being built, and its block. */
   private record = 0
   private kind = 0
@@ -527,14 +534,36 @@ export class RegionBuilder extends HandlerBuilder {
     const tag = OFF_DTLB + (write ? TLB_TAG_SUPER_WRITE : TLB_TAG_SUPER_READ) + this.tagSelect
     const low = i32.wrap(getLocal(linear))
     const last = bytes === 1 ? getLocal(linear) : i64.add(getLocal(linear), i64.const(bytes - 1))
-    return [
-      setLocal(entry, i32.and(i32.shrU(low, i32.const(6)), i32.const((DTLB_ENTRIES - 1) << 6))),
-      ifElse(
-        i64.ne(i64.load(getLocal(entry), this.cpu + tag), i64.and(last, i64.const(-4096))),
-        this.bailIf(i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const(access)))),
-      ),
-      setLocal(place, i32.add(i32.load(getLocal(entry), this.cpu + OFF_DTLB + TLB_ADDEND), low)),
+    const lastPage = i64.and(last, i64.const(-4096))
+    const findEntry = setLocal(entry, i32.and(i32.shrU(low, i32.const(6)), i32.const((DTLB_ENTRIES - 1) << 6)))
+    const addend = i32.load(getLocal(entry), this.cpu + OFF_DTLB + TLB_ADDEND)
+    const differs = i64.ne(i64.load(getLocal(entry), this.cpu + tag), lastPage)
+    const miss: Code = [
+      this.bailIf(i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const(access)))),
+      this.forgetting,
     ]
+    const known = this.inMemory ? undefined : this.pages.get(pageKey(this, this.record, this.current!.offset))
+    if (known === undefined)
+      return [findEntry, ifElse(differs, miss), setLocal(place, i32.add(addend, low))]
+    // An access that is not aligned looks into the TLB each time: it may cross pages.
+    const aligned = i64.and(getLocal(linear), i64.const(-4096 | (bytes - 1)))
+    return [
+      ifElse(i64.ne(aligned, getLocal(known.page)), [
+        findEntry,
+        ifElse(differs, miss, setLocal(known.page, lastPage)),
+        setLocal(known.addend, addend),
+      ]),
+      setLocal(place, i32.add(getLocal(known.addend), low)),
+    ]
+  }
+
+  /** Lets accesses with these keys remember their page: see region-pages.ts. */
+  rememberPages(keys: readonly number[]): void {
+    for (const key of keys) {
+      const page = this.variable(I64)
+      this.pages.set(key, { page, addend: this.variable(I32) })
+      this.forgetting.push(setLocal(page, i64.const(NO_PAGE)))
+    }
   }
 
   // --- leaving ------------------------------------------------------------------------------------------------------
@@ -619,7 +648,7 @@ export class RegionBuilder extends HandlerBuilder {
       const at = this.slotLocals[n]!
       if (at !== 0) loads.push(setLocal(at, i64.load(i32.const(0), this.cpu + SLOT_GPR + n * 8)))
     }
-    return [setLocal(this.origin, i64.and(rip, i64.const(-4096))), loads]
+    return [setLocal(this.origin, i64.and(rip, i64.const(-4096))), this.forgetting, loads]
   }
 
   /** Leaves at the start of a block whose instructions the budget does not cover. */

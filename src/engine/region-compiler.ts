@@ -8,6 +8,7 @@ import { X87_REGISTER } from '../cpu/x87.js'
 import { type RegionBlock, RegionBuilder, SETTER_UNKNOWN } from './region-builder.js'
 import { SETTER, STORE_FLAGS_PARAMS } from './region-flags.js'
 import { structure } from './region-flow.js'
+import { planPages } from './region-pages.js'
 import { BLOCK_COUNT, BLOCK_HEADER_SIZE, HANDLER_PARAMS, PC, pc, REMAINING, RIP, remaining, WIDTHS } from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN } from './threaded-handlers-control.js'
 import { x87Name } from './threaded-handlers-x87.js'
@@ -119,8 +120,8 @@ export class RegionCompiler {
   private readonly registry: HandlerRegistry
   private readonly selector: HandlerSelector
   private readonly buffer: ArrayBufferLike
-  private readonly u16: Uint16Array
-  private readonly i32s: Int32Array
+  readonly u16: Uint16Array
+  readonly i32s: Int32Array
   private imports: string[] = []
   private bodies: { readonly slot: number; readonly bytes: Uint8Array }[] = []
 
@@ -172,6 +173,7 @@ export class RegionCompiler {
     /** What set the flags at the start of a block, where there is only one way to it. */
     const flagsAt = new Map<number, number>()
     const several = entries.length > 1
+    g.rememberPages(planPages(blocks, successors, this))
 
     const body = structure({
       successors,

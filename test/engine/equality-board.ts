@@ -7,7 +7,7 @@ import type { EventMap, MmioSize, PortSize } from '../../src/contracts/index.js'
 import { CPU_MEMORY_SIZE, Cpu, type CpuModel, type Executor } from '../../src/cpu/index.js'
 import { DTLB_ENTRIES, ITLB_ENTRIES, OFF_DTLB, TLB_ENTRY_SIZE } from '../../src/cpu/layout.js'
 import { Pit8254 } from '../../src/devices/pit8254.js'
-import { threadedEngine } from '../../src/engine/index.js'
+import { type TranslationOptions, threadedEngine, translatedEngineWith } from '../../src/engine/index.js'
 import { ReferenceEngine } from '../../src/engine/reference.js'
 import { PicPair } from '../../src/interrupts/index.js'
 import { PortBus } from '../../src/io/index.js'
@@ -15,7 +15,11 @@ import { FLAG_IF } from '../../src/isa/flags.js'
 import { VirtualClock } from '../../src/machine/virtual-clock.js'
 import { AddressSpace } from '../../src/memory/index.js'
 
-export type EngineName = 'reference' | 'threaded'
+export type EngineName = 'reference' | 'threaded' | 'translated'
+/** The reference comes first: what the others are held against. */
+export const ENGINES: readonly EngineName[] = ['reference', 'threaded', 'translated']
+/** Every block is translated when it is entered for the second time. */
+export const EAGER: TranslationOptions = { heat: 1, batch: 1 }
 export type BoardStop = 'budget' | 'halted' | 'shutdown'
 
 export const RAM_BYTES = 0x100000
@@ -29,6 +33,14 @@ const STORE_SIZE = 0x200000
 const NS_PER_INSTRUCTION = 100
 /** Waits of a halted processor in a row after which it is taken to sleep for good. */
 const IDLE_LIMIT = 20
+
+/** What may differ between boards. */
+export interface BoardOptions {
+  /** For the translated engine. Default {@link EAGER}. */
+  readonly translation?: TranslationOptions
+  /** Bytes for prepared blocks. */
+  readonly storeSize?: number
+}
 
 /** What hears of every instruction that a board's executor begins, and of every delivery. */
 export interface BoardObserver {
@@ -51,12 +63,13 @@ export class EqualityBoard {
   private readonly ramAt: number
   private idle = 0
 
-  constructor(engine: EngineName, model: CpuModel) {
+  constructor(engine: EngineName, model: CpuModel, options: BoardOptions = {}) {
     this.engine = engine
-    const reserved = Math.ceil((4096 + CPU_MEMORY_SIZE + STORE_SIZE) / 65536) * 65536
+    const { storeSize = STORE_SIZE, translation = EAGER } = options
+    const reserved = Math.ceil((4096 + CPU_MEMORY_SIZE + storeSize) / 65536) * 65536
     const pages = (reserved + RAM_BYTES) / 65536 + 3
     const wasmMemory = new WebAssembly.Memory({ initial: pages, maximum: pages })
-    this.space = new AddressSpace({ buffer: wasmMemory.buffer, reserved, placeTable: engine === 'threaded' })
+    this.space = new AddressSpace({ buffer: wasmMemory.buffer, reserved, placeTable: engine !== 'reference' })
     this.space.addRam(0, RAM_BYTES)
     this.ramAt = this.space.readOffset(0)
     this.space.addOverlay({
@@ -99,7 +112,8 @@ export class EqualityBoard {
       interrupts: this.pic,
       executor: (core) => this.observed(new ReferenceEngine(core)),
       ...(engine === 'threaded' ? { engine: threadedEngine } : {}),
-      storeSize: STORE_SIZE,
+      ...(engine === 'translated' ? { engine: translatedEngineWith(translation) } : {}),
+      storeSize,
       wasmMemory,
       model,
       events: {

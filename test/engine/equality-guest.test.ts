@@ -3,11 +3,12 @@
 import { expect, it } from 'vitest'
 import { OFF_FLAG_AUX, OFF_FLAG_RESULT, OFF_REMAINING, SLOT_TEMP, SLOT_ZERO } from '../../src/cpu/layout.js'
 import { buildKernel, KERNEL_LOAD_ADDRESS, Pc, type RunResult } from '../../src/machine/index.js'
+import { EAGER, type EngineName } from './equality-board.js'
 
 const MEMORY = 8 * 0x100000
 
-function machine(engine: 'reference' | 'threaded', kernel: Uint8Array): Pc {
-  const pc = new Pc({ memory: MEMORY, engine })
+function machine(engine: EngineName, kernel: Uint8Array): Pc {
+  const pc = new Pc({ memory: MEMORY, engine, translation: EAGER })
   pc.loadFlat(kernel, KERNEL_LOAD_ADDRESS)
   return pc
 }
@@ -50,17 +51,19 @@ function state(pc: Pc): Record<string, unknown> {
   }
 }
 
-it('the embedded guest goes through the same states on both engines', () => {
+it('the embedded guest goes through the same states on every engine', () => {
   const kernel = buildKernel()
   const a = machine('reference', kernel)
-  const b = machine('threaded', kernel)
+  const others = [machine('threaded', kernel), machine('translated', kernel)]
   try {
     for (let total = 5_003, n = 0; n < 100; total += 20_011, n++) {
       const x = runTo(a, total, 7_919)
-      const y = runTo(b, total, n % 3 === 0 ? 17 + n : 100_000)
-      expect(state(b)).toEqual(state(a))
-      expect(Buffer.compare(ram(a), ram(b))).toBe(0)
-      expect(y?.reason).toBe(x?.reason)
+      for (const b of others) {
+        const y = runTo(b, total, n % 3 === 0 ? 17 + n : 100_000)
+        expect(state(b)).toEqual(state(a))
+        expect(Buffer.compare(ram(a), ram(b))).toBe(0)
+        expect(y?.reason).toBe(x?.reason)
+      }
       if (x?.reason !== 'budget') {
         expect(x?.reason).toBe('power-off')
         return
@@ -68,7 +71,6 @@ it('the embedded guest goes through the same states on both engines', () => {
     }
     expect.fail('the guest does not end')
   } finally {
-    a.dispose()
-    b.dispose()
+    for (const pc of [a, ...others]) pc.dispose()
   }
 })

@@ -2,7 +2,7 @@
 
 import type { CpuModel } from '../../src/cpu/index.js'
 import type { Row } from '../../src/isa/table.js'
-import type { EqualityBoard } from './equality-board.js'
+import type { EngineName, EqualityBoard } from './equality-board.js'
 import { Generator } from './equality-generator.js'
 import { prepare } from './equality-modes.js'
 import { Random } from './equality-random.js'
@@ -76,7 +76,12 @@ export interface RandomProgramOptions {
   readonly nextRow?: (bits: number) => () => Row
   /** Instructions at most. Default 600. */
   readonly length?: number
+  /** Default: all that can differ in the mode. */
+  readonly engines?: readonly EngineName[]
 }
+
+/** 16-bit code is not translated; the programs of these modes hardly leave it. */
+const UNTRANSLATED: readonly ModeName[] = ['real', 'protected16-0', 'protected16-3']
 
 export function randomProgram(mode: ModeName, seed: number, options: RandomProgramOptions = {}): Program {
   const model = options.model ?? DEFAULT_MODEL
@@ -90,25 +95,27 @@ export function randomProgram(mode: ModeName, seed: number, options: RandomProgr
     },
     model,
   )
-  const stretches: Stretch[] = []
+  const stretches: { instructions: number; cuts: Record<EngineName, number[]>; before?: Stretch['before'] }[] = []
   let left = options.length ?? 600
   while (left > 0) {
     const instructions = Math.min(left, random.pick([1, 7, 30, 60, 100, 200]))
     const before = outside(random)
     stretches.push({
       instructions,
-      reference: cuts(random),
-      threaded: cuts(random),
+      cuts: { reference: cuts(random), threaded: cuts(random), translated: [] },
       ...(before ? { before } : {}),
     })
     left -= instructions
   }
+  for (const stretch of stretches) stretch.cuts.translated = cuts(random)
+  const engines = options.engines ?? (UNTRANSLATED.includes(mode) ? (['reference', 'threaded'] as const) : undefined)
   return {
     name: `${mode}, ${model.name}, seed ${seed}`,
     model,
     image: prepared.image,
     start: prepared.start,
     contains,
-    stretches,
+    stretches: stretches as readonly Stretch[],
+    ...(engines && { engines }),
   }
 }

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { MODELS } from '../../src/cpu/index.js'
 import { FLAG_TF } from '../../src/isa/flags.js'
 import { assemble } from '../../src/isa/index.js'
-import { type EngineName, EqualityBoard, RAM_BYTES } from './equality-board.js'
+import { ENGINES, type EngineName, EqualityBoard, RAM_BYTES } from './equality-board.js'
 
 /** Flat 32-bit protected mode without paging, code at `at`. */
 function flat32(engine: EngineName, source: string, at: number): EqualityBoard {
@@ -32,7 +32,7 @@ function flat32(engine: EngineName, source: string, at: number): EqualityBoard {
   return board
 }
 
-describe.each(['reference', 'threaded'] as const)('%s', (engine) => {
+describe.each(ENGINES)('%s', (engine) => {
   // Intel SDM Vol. 2, "LOOP/LOOPcc": EIP is truncated inside IF BranchCond = 1.
   it('truncates EIP to the operand size only for a branch that is taken', () => {
     for (const source of ['mov ecx, 1\ndb 0x66\nloop $+2\nnop', 'mov ecx, 1\ndb 0x66\njecxz $+2\nnop']) {

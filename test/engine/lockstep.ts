@@ -1,4 +1,4 @@
-/** Two boards, one program, two engines: the whole state must be the same at the same instruction, however each run is cut. */
+/** Boards of every engine, one program: the whole state must be the same at the same instruction, however each run is cut. */
 
 import type { Cpu, CpuModel } from '../../src/cpu/index.js'
 import {
@@ -16,7 +16,14 @@ import {
   TLB_PHYSICAL,
 } from '../../src/cpu/layout.js'
 import { disassembleBytes } from '../../src/isa/disassembler.js'
-import { type BoardStop, EqualityBoard, RAM_BYTES } from './equality-board.js'
+import {
+  type BoardOptions,
+  type BoardStop,
+  ENGINES,
+  type EngineName,
+  EqualityBoard,
+  RAM_BYTES,
+} from './equality-board.js'
 
 /** End of the part of a CPU's block that the guest can see. */
 const STATE_END = SLOT_VTEMP
@@ -166,7 +173,7 @@ export function listing(board: EqualityBoard, count: number): string {
     .join('\n')
 }
 
-/** What runs on both boards. */
+/** What runs on all boards. */
 export interface Program {
   readonly name: string
   readonly model: CpuModel
@@ -178,30 +185,58 @@ export interface Program {
   contains?(board: EqualityBoard): boolean
   /** Instructions between two comparisons; each engine cuts them in its own way. */
   readonly stretches: readonly Stretch[]
+  /** Engines that are compared. Default: all. */
+  readonly engines?: readonly EngineName[]
 }
 
 export interface Stretch {
   readonly instructions: number
-  /** Budgets for the engines, in turn until the instructions are used up. Empty: at once. */
-  readonly reference: readonly number[]
-  readonly threaded: readonly number[]
-  /** Something from outside, on both boards, before the stretch. */
+  /** Budgets for an engine, in turn until the instructions are used up. None: at once. */
+  readonly cuts?: Partial<Record<EngineName, readonly number[]>>
+  /** Something from outside, on all boards, before the stretch. */
   readonly before?: (board: EqualityBoard) => void
 }
 
-const pairs = new Map<CpuModel, [EqualityBoard, EqualityBoard]>()
+/** How programs are compared. */
+export interface LockstepOptions extends BoardOptions {
+  /** Prepares the boards, which come from a pool. */
+  readonly prepare?: (boards: readonly EqualityBoard[]) => void
+}
 
-function pairFor(model: CpuModel): [EqualityBoard, EqualityBoard] {
-  let pair = pairs.get(model)
-  if (!pair) {
-    pair = [new EqualityBoard('reference', model), new EqualityBoard('threaded', model)]
-    pairs.set(model, pair)
-  }
-  return pair
+const pool = new Map<string, EqualityBoard>()
+
+function makeBoard(engine: EngineName, program: Program, options: LockstepOptions): EqualityBoard {
+  const { translation, storeSize } = options
+  return new EqualityBoard(engine, program.model, {
+    ...(translation && { translation }),
+    ...(storeSize && { storeSize }),
+  })
+}
+
+function enginesOf(program: Program): readonly EngineName[] {
+  return program.engines ?? ENGINES
+}
+
+/** Boards for a program. All clocks stand at the same instruction, whatever ran before. */
+function boardsFor(program: Program, options: LockstepOptions): EqualityBoard[] {
+  const engines = enginesOf(program)
+  const keys = engines.map((engine) =>
+    JSON.stringify([engine, engines, program.model.name, options.storeSize, options.translation]),
+  )
+  const [time] = keys.map((key) => pool.get(key)?.cpu.instructions)
+  const fresh = keys.some((key) => pool.get(key)?.cpu.instructions !== time)
+  return keys.map((key, n) => {
+    let board = pool.get(key)
+    if (!board || fresh) {
+      board = makeBoard(enginesOf(program)[n]!, program, options)
+      pool.set(key, board)
+    }
+    return board
+  })
 }
 
 function runStretch(board: EqualityBoard, stretch: Stretch, limit: number): BoardStop {
-  const cuts = stretch[board.engine]
+  const cuts = stretch.cuts?.[board.engine] ?? []
   let left = Math.min(limit, stretch.instructions)
   let n = 0
   for (;;) {
@@ -213,76 +248,74 @@ function runStretch(board: EqualityBoard, stretch: Stretch, limit: number): Boar
   }
 }
 
-/** Runs up to `limit` instructions of a program on both boards; returns how many, and the first stretch after which they differ, or -1. */
-function runPair(
-  program: Program,
-  pair: [EqualityBoard, EqualityBoard],
-  limit: number,
-): { ran: number; failed: number } {
-  const [a, b] = pair
-  for (const board of pair) {
+interface Outcome {
+  readonly ran: number
+  /** The first stretch after which a board differs from the first one, or -1; and that board. */
+  readonly failed: number
+  readonly board?: EqualityBoard
+}
+
+/** Runs up to `limit` instructions of a program on all boards. */
+function runAll(program: Program, boards: readonly EqualityBoard[], limit: number): Outcome {
+  const first = boards[0]!
+  for (const board of boards) {
     board.reset(program.image)
     program.start(board)
   }
-  const start = a.cpu.instructions
+  const start = first.cpu.instructions
   let left = limit
   let lost = 0
   for (let n = 0; n < program.stretches.length && left > 0; n++) {
     const stretch = program.stretches[n]!
-    for (const board of pair) stretch.before?.(board)
-    const stop = runStretch(a, stretch, left)
-    const other = runStretch(b, stretch, left)
+    for (const board of boards) stretch.before?.(board)
+    const stops = boards.map((board) => runStretch(board, stretch, left))
     left -= stretch.instructions
-    if (stop !== other || !same(a, b)) return { ran: a.cpu.instructions - start, failed: n }
-    if (stop === 'shutdown' || (stop === 'halted' && a.cpu.halted)) break
+    const ran = first.cpu.instructions - start
+    for (let other = 1; other < boards.length; other++) {
+      const board = boards[other]!
+      if (stops[other] !== stops[0] || !same(first, board)) return { ran, failed: n, board }
+    }
+    if (stops[0] === 'shutdown' || (stops[0] === 'halted' && first.cpu.halted)) break
     // Far from its code a program finds little more than zeros.
-    lost = program.contains?.(a) === false ? lost + 1 : 0
+    lost = program.contains?.(first) === false ? lost + 1 : 0
     if (lost === 2) break
   }
-  return { ran: a.cpu.instructions - start, failed: -1 }
+  return { ran: first.cpu.instructions - start, failed: -1 }
 }
 
-/** Runs a program on both engines. Returns the instructions it took; throws with a report of the first difference. */
-export function lockstep(program: Program, prepare?: (pair: [EqualityBoard, EqualityBoard]) => void): number {
-  const pair = pairFor(program.model)
-  prepare?.(pair)
-  const result = runPair(program, pair, Number.POSITIVE_INFINITY)
-  if (result.failed < 0) return result.ran
-  const seen = differences(...pair)
-  pairs.delete(program.model)
-  throw new Error(report(program, seen))
+/** Runs a program on all engines. Returns the instructions it took; throws with a report of the first difference. */
+export function lockstep(program: Program, options: LockstepOptions = {}): number {
+  const boards = boardsFor(program, options)
+  options.prepare?.(boards)
+  const { ran, board } = runAll(program, boards, Number.POSITIVE_INFINITY)
+  if (board === undefined) return ran
+  const seen = differences(boards[0]!, board)
+  pool.clear()
+  throw new Error(report(program, options, seen, board.engine))
 }
 
 /** Bisects to the first instruction after which the states differ. */
-function report(program: Program, seen: string[]): string {
+function report(program: Program, options: LockstepOptions, seen: string[], engine: EngineName): string {
   const total = program.stretches.reduce((sum, stretch) => sum + stretch.instructions, 0)
-  const fresh = (): [EqualityBoard, EqualityBoard] => [
-    new EqualityBoard('reference', program.model),
-    new EqualityBoard('threaded', program.model),
-  ]
-  const pair = fresh()
+  const fresh = (): EqualityBoard[] => [makeBoard('reference', program, options), makeBoard(engine, program, options)]
+  let pair = fresh()
+  const title = `${program.name}: reference and ${engine}`
+  if (runAll(program, pair, total).failed < 0) return `${title} differ, but not on fresh boards\n${seen.join('\n')}`
   let low = 0
   let high = total
-  const align = (): void => {
-    // Both clocks stand at the same instruction, whatever ran before.
-    if (pair[0].cpu.instructions !== pair[1].cpu.instructions) pair.splice(0, 2, ...fresh())
-  }
-  if (runPair(program, pair, high).failed < 0) {
-    return `${program.name}: the engines differ, but not on fresh boards\n${seen.join('\n')}`
-  }
   while (high - low > 1) {
     const middle = (low + high) >> 1
-    align()
-    if (runPair(program, pair, middle).failed < 0) low = middle
+    pair = fresh()
+    if (runAll(program, pair, middle).failed < 0) low = middle
     else high = middle
   }
-  align()
   let before = ''
   if (low > 0) {
-    runPair(program, pair, low)
-    before = `${listing(pair[0], 3)}\n${[...registers(pair[0])].map(([name, value]) => `${name}=${value}`).join(' ')}`
+    pair = fresh()
+    runAll(program, pair, low)
+    before = `${listing(pair[0]!, 3)}\n${[...registers(pair[0]!)].map(([name, value]) => `${name}=${value}`).join(' ')}`
   }
-  align()
-  runPair(program, pair, high)
-  return `${program.name}: the engines differ after instruction ${high}\nbefore it:\n${before}\ndifferences:\n${differences(...pair).join('\n')}`
+  pair = fresh()
+  runAll(program, pair, high)
+  return `${title} differ after instruction ${high}\nbefore it:\n${before}\ndifferences:\n${differences(pair[0]!, pair[1]!).join('\n')}`
 }

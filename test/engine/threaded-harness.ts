@@ -125,6 +125,14 @@ export class Harness implements ThreadedHost {
   lift(place: number, at: number, end: number): number {
     const uops = this.programs.get(place - RAM)!
     this.codePages.add((place - RAM) >> 12)
+    return this.records(uops, at, end)
+  }
+
+  liftCopy(place: number, at: number, end: number): number {
+    return this.records(this.programs.get(place - RAM)!, at, end)
+  }
+
+  private records(uops: readonly Uop[], at: number, end: number): number {
     let record = at
     let index = -1
     uops.forEach((uop, n) => {

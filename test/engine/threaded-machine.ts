@@ -3,11 +3,12 @@
 import { CPU_MEMORY_SIZE, Cpu } from '../../src/cpu/cpu.js'
 import { ReferenceEngine } from '../../src/engine/reference.js'
 import { threadedEngine } from '../../src/engine/threaded-engine.js'
+import { translatedEngineWith } from '../../src/engine/translated.js'
 import { assemble } from '../../src/isa/assembler.js'
 import { AddressSpace } from '../../src/memory/index.js'
+import { EAGER, type EngineName } from './equality-board.js'
 
 export type Bits = 16 | 32 | 64
-export type EngineName = 'reference' | 'threaded'
 
 /** RAM unless the caller wants another size. */
 export const RAM_BYTES = 0x100000
@@ -32,7 +33,7 @@ export function makeMachine(
     initial: (reserved + ram) / 65536 + 1 + Math.ceil(ram / 2 ** 25),
     maximum: (reserved + ram) / 65536 + 1 + Math.ceil(ram / 2 ** 25),
   })
-  const space = new AddressSpace({ buffer: wasmMemory.buffer, reserved, placeTable: engine === 'threaded' })
+  const space = new AddressSpace({ buffer: wasmMemory.buffer, reserved, placeTable: engine !== 'reference' })
   space.addRam(0, ram)
   const cpu = new Cpu({
     space,
@@ -41,6 +42,7 @@ export function makeMachine(
     interrupts: { pending: false, acknowledge: () => 0 },
     executor: (core) => new ReferenceEngine(core),
     ...(engine === 'threaded' ? { engine: threadedEngine } : {}),
+    ...(engine === 'translated' ? { engine: translatedEngineWith(EAGER) } : {}),
     storeSize: STORE_SIZE,
     wasmMemory,
   })
