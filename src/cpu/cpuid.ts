@@ -74,6 +74,7 @@ const LEAF7_ECX: Bits = [
   [3, 'pku'],
   [22, 'rdpid'],
 ]
+const LEAF7_EDX: Bits = [[29, 'arch-capabilities']]
 const EXTENDED1_EDX: Bits = [
   [20, 'nx'],
   [26, 'pdpe1gb'],
@@ -190,6 +191,7 @@ function basicLeaf(model: CpuModel, leaf: number, subleaf: number, cr4: number, 
       if (subleaf !== 0) return
       out.ebx = collect(model, LEAF7_EBX)
       out.ecx = collect(model, LEAF7_ECX) | (cr4 & CR4_PKE ? 1 << 4 : 0)
+      out.edx = collect(model, LEAF7_EDX)
       return
     case 0x0d:
       if (model.features.has('xsave')) extendedState(model, subleaf >>> 0, out)

@@ -21,6 +21,7 @@ export const MSR_BIOS_SIGN_ID = 0x8b
 export const MSR_PMC0 = 0xc1
 export const MSR_PMC1 = 0xc2
 export const MSR_MTRRCAP = 0xfe
+export const MSR_ARCH_CAPABILITIES = 0x10a
 export const MSR_SYSENTER_CS = 0x174
 export const MSR_SYSENTER_ESP = 0x175
 export const MSR_SYSENTER_EIP = 0x176
@@ -52,6 +53,11 @@ export const PAT_DEFAULT = 0x0007_0406_0007_0406n
 const MTRR_PAIRS = 8
 /** MTRRcap: eight pairs, fixed ranges, write combining. */
 const MTRRCAP = 0x508n
+/**
+ * IA32_ARCH_CAPABILITIES: what a processor that runs nothing ahead of time need not be protected from. RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO,
+ * TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, GDS_NO, RFDS_NO. Source: Intel SDM Vol. 4, "Model-Specific Registers".
+ */
+const ARCH_CAPABILITIES = 0x0c10_e179n
 /** IA32_MISC_ENABLE: fast strings; the other bits that can be written (performance, SpeedStep, MONITOR, limit of CPUID, XD disable are fixed). */
 const MISC_ENABLE_DEFAULT = 0x1n
 const MISC_ENABLE_WRITABLE = 0x1n
@@ -148,6 +154,8 @@ function featureOf(index: number): Feature | undefined {
     case MSR_MTRR_FIX16K_80000:
     case MSR_MTRR_FIX16K_A0000:
       return 'mtrr'
+    case MSR_ARCH_CAPABILITIES:
+      return 'arch-capabilities'
     case MSR_SYSENTER_CS:
     case MSR_SYSENTER_ESP:
     case MSR_SYSENTER_EIP:
@@ -214,6 +222,8 @@ export function readMsr(cpu: CpuCore, index: number): bigint | undefined {
       return s.getBig(OFF_SEG + SEG_GS * SEG_STRIDE + SEG_BASE)
     case MSR_MTRRCAP:
       return MTRRCAP
+    case MSR_ARCH_CAPABILITIES:
+      return ARCH_CAPABILITIES
     case MSR_PAT:
       return cpu.msr.get(index) ?? PAT_DEFAULT
     case MSR_MISC_ENABLE:
@@ -263,6 +273,7 @@ export function writeMsr(cpu: CpuCore, index: number, value: bigint): boolean {
     case MSR_PLATFORM_ID:
     case MSR_MTRRCAP:
     case MSR_MCG_CAP:
+    case MSR_ARCH_CAPABILITIES:
       return false
     case MSR_BIOS_UPDT_TRIG:
       // Loading a microcode update: accepted, and nothing changes.

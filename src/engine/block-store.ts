@@ -3,7 +3,7 @@
  * every page of memory the list of its blocks. A full store is emptied; nothing is evicted one by one.
  */
 
-import { UOP_HANDLER, UOP_INDEX, UOP_SIZE } from '../cpu/uops.js'
+import { UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_SIZE } from '../cpu/uops.js'
 import {
   BLOCK_BYTES,
   BLOCK_COUNT,
@@ -176,6 +176,10 @@ export class BlockStore {
       if (u8[record + UOP_INDEX] !== index) u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL
       index = u8[record + UOP_INDEX]!
     }
+    // Links still lead here, and the first instruction need not have records: what bails is the block as a whole, from its start.
+    const first = at + BLOCK_HEADER_SIZE
+    u16[(first + UOP_IP) >> 1] = 0
+    u8[first + UOP_INDEX] = i32[word + (BLOCK_COUNT >> 2)]!
   }
 
   private unhash(block: number): void {

@@ -33,6 +33,7 @@ import {
   UOP_OP,
 } from '../cpu/uops.js'
 import { carryOf, conditionOf, flagsOf, type Operands, SETTER } from './region-flags.js'
+import { RegionX87 } from './region-x87.js'
 import { pageKey } from './region-pages.js'
 import {
   ACCESS_RUN,
@@ -42,6 +43,7 @@ import {
   FORMS,
   type Form,
   gpr,
+  HANDLER_PARAMS,
   HandlerBuilder,
   OFF_REGION_EXITS,
   PC,
@@ -55,7 +57,7 @@ import {
   type Tail,
   type Width,
 } from './threaded-builder.js'
-import { branch, type Code, call, getLocal, I32, I64, i32, i64, ifElse, type Label, label, returnCall, setLocal, type ValueType } from './wasm-emitter.js'
+import { block, blockOf, branch, branchIf, type Code, call, getLocal, I32, I64, i32, i64, ifElse, type Label, label, Locals, returnCall, setLocal, teeLocal, type ValueType } from './wasm-emitter.js'
 
 /** {@link RegionBuilder.flags}: what set the flags is known at run time only, in the local of that name. */
 export const SETTER_UNKNOWN = -1
@@ -82,7 +84,11 @@ export interface RegionBlock {
 export type RegionImports = (name: string) => number
 
 /** Not the address of a page. */
-const NO_PAGE = 0x800
+const NO_PAGE = -1
+/** Where the description of an exit has the instructions that will not run, at most 127, and what set the flags; below them the offset in the page. */
+const BACK_SHIFT = 12
+const BACK_MASK = 0x7f
+const SETTER_SHIFT = 19
 /** Slots of registers and temporaries, 8 bytes each. */
 const SLOTS = SLOT_ZERO / 8
 const TEMP_FIRST = SLOT_TEMP / 8
@@ -92,7 +98,7 @@ export class RegionBuilder extends HandlerBuilder {
   readonly cpu: number
   /** 0, or 16 where the code runs at privilege level 3: see OFF_TAG_SELECT. */
   readonly tagSelect: number
-  readonly types: ValueType[] = []
+  readonly locals: Locals = new Locals(HANDLER_PARAMS.length)
   /** RIP where the page starts. */
   readonly origin: number
   /** The setter of the flags where it is known only at run time, and their operands. */
@@ -102,6 +108,8 @@ export class RegionBuilder extends HandlerBuilder {
   private readonly z: number
   /** What set the flags last, at the place where code is being built: a SETTER or {@link SETTER_UNKNOWN}. */
   flags: number = SETTER.MEMORY
+  /** The x87's state. */
+  readonly x87: RegionX87 = new RegionX87(this)
   /** Ways out that every exit shares. */
   readonly exits: Readonly<Record<RegionExit, Label>> = {
     step: label(),
@@ -136,8 +144,6 @@ export class RegionBuilder extends HandlerBuilder {
   private index = -1
   /** Filled in by {@link finish}: stores of all written registers. */
   private readonly flushing: Code[] = []
-  private readonly pools = new Map<ValueType, number[]>()
-  private readonly poolUsed = new Map<ValueType, number>()
   /** How to go on after a handler that works on the state block and links to another block. */
   private afterLink: ((linkField: number) => Code) | undefined
 
@@ -178,20 +184,12 @@ export class RegionBuilder extends HandlerBuilder {
 
   /** A local that lives through the whole region. */
   variable(type: ValueType): number {
-    return 4 + this.types.push(type) - 1
+    return this.locals.add(type)
   }
 
   /** A local of the current record. */
   override local(type: ValueType): number {
-    let pool = this.pools.get(type)
-    if (pool === undefined) {
-      pool = []
-      this.pools.set(type, pool)
-    }
-    const n = this.poolUsed.get(type) ?? 0
-    this.poolUsed.set(type, n + 1)
-    if (n === pool.length) pool.push(this.variable(type))
-    return pool[n]!
+    return this.locals.scratch(type)
   }
 
   private slotLocal(slot: number): number {
@@ -217,7 +215,7 @@ export class RegionBuilder extends HandlerBuilder {
     this.current = block
     this.record = block.lifted + n * 32
     this.kind = this.u16[(this.record + UOP_OP) >> 1]! >> 2
-    this.poolUsed.clear()
+    this.locals.release()
     this.flagsBefore = this.flags
     const index = this.u8[this.record + UOP_INDEX]!
     if (index !== this.index || n === 0) this.temporaries = 0
@@ -573,23 +571,49 @@ export class RegionBuilder extends HandlerBuilder {
     return this.current!.count - this.u8[this.record + UOP_INDEX]!
   }
 
-  /** The current instruction's offset in the page, and the instructions of the block that will not run. */
-  private get position(): number {
-    return (this.current!.offset + this.number16(UOP_IP)) | (this.back << 16)
+  /** What the shared exits for a step and at the end of the budget want to know: where, how many instructions of the block will not run, and what set the flags. */
+  private describe(offset: number, back: number, flags: number): Code {
+    return i32.const(offset | (back << BACK_SHIFT) | ((flags - SETTER_UNKNOWN) << SETTER_SHIFT))
   }
 
-  /** What the shared exits that name an instruction find in PC. */
-  private unpackPosition(): Code {
+  /** Byte offset of the current instruction in the page. */
+  get instructionOffset(): number {
+    return this.current!.offset + this.number16(UOP_IP)
+  }
+
+  /** Stores the flags by a description in PC. */
+  private describedFlags(): Code {
+    const setter = i32.shrU(pc, i32.const(SETTER_SHIFT))
     return [
-      setLocal(RIP, i64.add(getLocal(this.origin), i64.extendU(i32.and(pc, i32.const(0xffff))))),
-      setLocal(REMAINING, i32.add(remaining, i32.shrU(pc, i32.const(16)))),
+      ifElse(setter, setLocal(this.setter, i32.add(setter, i32.const(SETTER_UNKNOWN)))),
+      this.storeUnknownFlags(),
+    ]
+  }
+
+  /** Sets RIP and the budget by a description in PC. */
+  private describedPosition(): Code {
+    const back = i32.and(i32.shrU(pc, i32.const(BACK_SHIFT)), i32.const(BACK_MASK))
+    return [
+      setLocal(RIP, i64.add(i64.extendU(i32.and(pc, i32.const(0xfff))), getLocal(this.origin))),
+      setLocal(REMAINING, i32.add(remaining, back)),
+    ]
+  }
+
+  /** Sets them to the current instruction. */
+  private position(): Code {
+    return [
+      setLocal(RIP, i64.add(getLocal(this.origin), i64.const(this.instructionOffset))),
+      setLocal(REMAINING, i32.add(remaining, i32.const(this.back))),
     ]
   }
 
   override bail(): Code {
-    if (!this.inMemory)
-      return [this.noteSetter(this.flagsBefore), setLocal(PC, i32.const(this.position)), branch(this.exits.step)]
-    return [setLocal(PC, i32.const(this.position)), this.unpackPosition(), this.tailCall('step')]
+    if (this.inMemory) return [this.position(), this.tailCall('step')]
+    return branch(this.exits.step, this.describe(this.instructionOffset, this.back, this.flagsBefore))
+  }
+  override bailIf(condition: Code): Code {
+    if (this.inMemory) return super.bailIf(condition)
+    return branchIf(this.exits.step, condition, this.describe(this.instructionOffset, this.back, this.flagsBefore))
   }
 
   private tailCall(name: string): Code {
@@ -623,22 +647,27 @@ export class RegionBuilder extends HandlerBuilder {
 
   /** The code after the region's body: one exit of each kind, around `body`. */
   finish(body: Code): Code {
+    this.x87.finish()
     for (let n = 0; n < TEMP_FIRST; n++) {
       if (this.written[n]) this.flushing.push(i64.store(base, getLocal(this.slotLocals[n]!), SLOT_GPR + n * 8))
     }
-    const exit = (target: Label, inner: Code, code: Code): Code => [{ kind: 'block', opcode: 0x02, target, condition: [], body: inner, otherwise: undefined }, code]
-    const flags = this.storeUnknownFlags()
-    let code = exit(this.exits.jump, body, [this.flushing, this.count('jump'), this.tailCall('jump')])
-    code = exit(this.exits.follow, code, [this.flushing, this.count('follow'), this.tailCall('follow')])
-    code = exit(this.exits.budget, code, [
-      this.flushing,
-      this.count('budget'),
-      flags,
-      setLocal(RIP, i64.add(getLocal(this.origin), i64.extendU(pc))),
-      this.tailCall('budget'),
-    ])
-    code = exit(this.exits.helper, code, [this.flushing, this.count('helper'), this.tailCall('helper')])
-    code = exit(this.exits.step, code, [this.flushing, this.count('step'), flags, this.unpackPosition(), this.tailCall('step')])
+    const leave = (exit: RegionExit): Code => [this.flushing, this.x87.exit, this.count(exit)]
+    // The description that a branch brings.
+    const described = (exit: RegionExit, inner: Code): Code => [
+      setLocal(PC, blockOf(I32, this.exits[exit], inner)),
+      leave(exit),
+      this.describedFlags(),
+      this.describedPosition(),
+      this.tailCall(exit),
+    ]
+    let code: Code = [block(this.exits.jump, body), leave('jump'), this.tailCall('jump')]
+    code = [
+      setLocal(RIP, i64.add(i64.extendU(blockOf(I32, this.exits.follow, code)), getLocal(this.origin))),
+      leave('follow'),
+      this.tailCall('follow'),
+    ]
+    code = [block(this.exits.helper, code), leave('helper'), this.tailCall('helper')]
+    code = described('step', described('budget', code))
     return [this.prologue(), code]
   }
 
@@ -651,9 +680,10 @@ export class RegionBuilder extends HandlerBuilder {
     return [setLocal(this.origin, i64.and(rip, i64.const(-4096))), this.forgetting, loads]
   }
 
-  /** Leaves at the start of a block whose instructions the budget does not cover. */
-  leaveForBudget(offset: number): Code {
-    return [this.noteSetter(this.flags), setLocal(PC, i32.const(offset)), branch(this.exits.budget)]
+  /** Takes the instructions of the block at `offset` off the budget; leaves if that does not cover them. */
+  takeFromBudget(offset: number, count: number): Code {
+    const left = teeLocal(REMAINING, i32.sub(remaining, i32.const(count)))
+    return branchIf(this.exits.budget, i32.ltS(left, i32.const(0)), this.describe(offset, count, this.flags))
   }
 
   /** Leaves for the block at the RIP that the caller has set, through the cache of jumps. */
@@ -665,25 +695,22 @@ export class RegionBuilder extends HandlerBuilder {
   leaveByLink(offset: number, site: number): Code {
     return [
       this.storeFlags(),
-      setLocal(RIP, i64.add(getLocal(this.origin), i64.const(offset))),
       setLocal(PC, i32.const(site)),
-      branch(this.exits.follow),
+      branch(this.exits.follow, i32.const(offset)),
     ]
   }
 
   /** The current record is a helper's: leaves for it. */
   override leaveForHelper(): Code {
     if (this.inMemory)
-      return [setLocal(PC, i32.const(this.position)), this.unpackPosition(), setLocal(PC, this.pc), this.tailCall('helper')]
+      return [this.position(), setLocal(PC, this.pc), this.tailCall('helper')]
     const temporaries: Code[] = []
     for (let n = 0; n < 8; n++)
       if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
-    const position = this.position
     return [
       temporaries,
       this.storeFlags(),
-      setLocal(PC, i32.const(position)),
-      this.unpackPosition(),
+      this.position(),
       setLocal(PC, this.pc),
       branch(this.exits.helper),
     ]
@@ -705,7 +732,14 @@ export class RegionBuilder extends HandlerBuilder {
     const temporaries: Code[] = []
     for (let n = 0; n < 8; n++)
       if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
-    const before: Code = [temporaries, this.storeFlags(), this.flushing]
+    const before: Code = [
+      temporaries,
+      this.storeFlags(),
+      this.flushing,
+      this.x87.flush(),
+      // Who is asked about a page wants to know which one runs.
+      i64.store(i32.const(0), this.rip, this.cpu + OFF_RIP),
+    ]
     this.afterLink = () => {
       this.inMemory = false
       const code = [changes.map((register) => this.reloadSlot(gpr(register))), after()]

@@ -3,27 +3,26 @@
  * them one by one, then {@link RegionCompiler.take} the module.
  */
 
-import { UOP, UOP_A, UOP_B, UOP_C, UOP_EXT, UOP_HANDLER, UOP_IMM, UOP_IMM_HI, UOP_OP, UOP_SIZE, UOP_VALUE } from '../cpu/uops.js'
-import { X87_REGISTER } from '../cpu/x87.js'
+import { UOP, UOP_A, UOP_B, UOP_C, UOP_EXT, UOP_HANDLER, UOP_IMM, UOP_IMM_HI, UOP_OP, UOP_SIZE, UOP_VALUE, X87_QUIET } from '../cpu/uops.js'
 import { type RegionBlock, RegionBuilder, SETTER_UNKNOWN } from './region-builder.js'
 import { SETTER, STORE_FLAGS_PARAMS } from './region-flags.js'
 import { structure } from './region-flow.js'
 import { planPages } from './region-pages.js'
-import { BLOCK_COUNT, BLOCK_HEADER_SIZE, HANDLER_PARAMS, PC, pc, REMAINING, RIP, remaining, WIDTHS } from './threaded-builder.js'
+import { BLOCK_COUNT, BLOCK_HEADER_SIZE, type Form, HANDLER_PARAMS, PC, pc, REMAINING, RIP, remaining, WIDTHS } from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN } from './threaded-handlers-control.js'
-import { x87Name } from './threaded-handlers-x87.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import type { HandlerSelector } from './threaded-select.js'
 import {
   ByteSink,
   type Code,
-  flatten,
+  flattenFunction,
   getLocal,
   I32,
   I64,
   i32,
   i64,
   ifElse,
+  type Locals,
   setLocal,
   signedLeb,
   unsignedLeb,
@@ -69,7 +68,6 @@ export function successorsOf(i32s: Int32Array, u16: Uint16Array, record: number,
 
 /** Return addresses that a return in a region is compared with. */
 const MAX_RETURN_SITES = 3
-const FNSTSW = x87Name(X87_REGISTER.get('fnstsw')!)
 const RCX = 1
 const RSI = 6
 const RDI = 7
@@ -94,26 +92,17 @@ interface Signature {
   readonly results: readonly ValueType[]
 }
 
-const base1: Signature = { params: [I32], results: [I32] }
-const base2: Signature = { params: [I32, I32], results: [I32] }
-/** Types of the x87's functions: see threaded-x87-functions.ts. */
+const onOne: Signature = { params: [I64, I32, I32], results: [I64, I32] }
+const onTwo: Signature = { params: [I64, I32, I64, I32, I32], results: [I64, I32] }
+/** Types of the x87's functions on values: see threaded-x87-functions.ts. */
 const X87_PARAMS: Readonly<Record<string, Signature>> = {
-  place: base2,
-  ready0: base1,
-  ready2: base2,
-  room: base1,
-  add: { params: [I32, I32, I32, I32, I32], results: [I32] },
-  multiply: { params: [I32, I32, I32, I32], results: [I32] },
-  divide: { params: [I32, I32, I32, I32], results: [I32] },
-  compare: { params: [I32, I32, I32], results: [I32] },
-  fromSingle: base2,
-  fromDouble: { params: [I32, I64], results: [I32] },
-  fromInteger: { params: [I32, I64], results: [I32] },
-  push: base1,
-  pop: { params: [I32], results: [] },
-  toSingle: base1,
-  toDouble: base1,
-  toInteger: { params: [I32, I32, I32], results: [I32] },
+  sum: onTwo,
+  product: onTwo,
+  quotient: onTwo,
+  rootOf: onOne,
+  singleOf: onOne,
+  doubleOf: onOne,
+  integerOf: onOne,
 }
 
 export class RegionCompiler {
@@ -182,6 +171,7 @@ export class RegionCompiler {
       emit: (n, goTo) => {
         const block = blocks[n]!
         g.flags = predecessors[n]! > 1 ? SETTER_UNKNOWN : (flagsAt.get(n) ?? SETTER.MEMORY)
+        g.x87.enter(n, predecessors[n]! <= 1)
         const edge = (distance: number, link: number): Code => {
           const node = nodes.get(block.offset + distance)
           const site = block.stored + (block.records - 1) * UOP_SIZE + link
@@ -197,8 +187,7 @@ export class RegionCompiler {
           return this.toNode(g, node, predecessors, flagsAt, goTo)
         }
         return [
-          ifElse(i32.ltS(remaining, i32.const(block.count)), g.leaveForBudget(block.offset)),
-          setLocal(REMAINING, i32.sub(remaining, i32.const(block.count))),
+          g.takeFromBudget(block.offset, block.count),
           this.block(g, block, mode, edge, () =>
             ends[n]!.indirect && !ends[n]!.call
               ? returns.map((node) => {
@@ -216,7 +205,7 @@ export class RegionCompiler {
       setLocal(REMAINING, i32.add(remaining, i32.load(i32.sub(pc, i32.const(BLOCK_HEADER_SIZE)), BLOCK_COUNT))),
       setLocal(g.setter, i32.const(SETTER.MEMORY)),
     ]
-    const bytes = functionBytes([code, g.finish(body), 0x00], g.types)
+    const bytes = functionBytes([code, g.finish(body), 0x00], g.locals)
     this.bodies.push({ slot, bytes })
     return bytes.length
   }
@@ -239,6 +228,7 @@ export class RegionCompiler {
     flagsAt: Map<number, number>,
     goTo: (node: number) => Code,
   ): Code {
+    g.x87.edge(node)
     if (predecessors[node]! > 1) return [g.noteSetter(g.flags), goTo(node)]
     flagsAt.set(node, g.flags)
     return goTo(node)
@@ -272,7 +262,7 @@ export class RegionCompiler {
     returns: () => Code,
   ): Code {
     this.selector.choose(block.lifted, block.records, mode)
-    const ids = this.selector.ids.slice(0, block.records)
+    const ids = this.selector.ids
     const code: Code[] = []
     for (let n = 0; n < block.records; n++) {
       g.begin(block, n)
@@ -293,14 +283,15 @@ export class RegionCompiler {
     const imm = this.i32s[(record + UOP_IMM) >> 2]!
     const value = this.i32s[(record + UOP_VALUE) >> 2]!
     const handler = this.registry.handlers[id]!
-    const bails = id === 0
+    // Branches that truncate IP to 16 bits leave the page.
+    const bails = id === 0 || (BRANCHES.has(kind) && (op & 3) === 1)
     switch (kind) {
       case UOP.END:
       case UOP.JMP:
-        if (bails || (op & 3) === 1) break
+        if (bails) break
         return edge(imm, LINK_TAKEN)
       case UOP.JCC: {
-        if (bails || (op & 3) === 1) break
+        if (bails) break
         const condition = g.condition(this.i32s[(record + UOP_EXT) >> 2]! & 15)
         return ifElse(condition, edge(imm, LINK_TAKEN), edge(value, LINK_NEXT))
       }
@@ -316,7 +307,7 @@ export class RegionCompiler {
         return g.inStateBlock(() => handler.body(g), [], () => [])
       case UOP.LOOP:
       case UOP.JCXZ:
-        if (bails || (op & 3) === 1) break
+        if (bails) break
         return g.linking(
           (field) => edge(field === LINK_TAKEN ? imm : value, field),
           () => handler.body(g),
@@ -333,18 +324,26 @@ export class RegionCompiler {
         return g.throughMemory(g.slotNumbers(UOP_A), [], () => handler.body(g))
       case UOP.SIMD:
         if (bails) break
-        return g.throughMemory(g.slotNumbers(UOP_A, UOP_B, UOP_C), g.slotNumbers(UOP_A), () => handler.body(g))
+        return [
+          handler.name.startsWith('SIMD.mmx') || handler.name === 'SIMD.emms' ? g.x87.flush() : [],
+          g.throughMemory(g.slotNumbers(UOP_A, UOP_B, UOP_C), g.slotNumbers(UOP_A), () => handler.body(g)),
+        ]
       case UOP.X87:
         if (bails) break
-        return handler.name === FNSTSW
-          ? g.throughMemory(g.slotNumbers(UOP_A), g.slotNumbers(UOP_A), () => handler.body(g))
-          : handler.body(g)
+        return g.x87.record(this.i32s[(record + UOP_EXT) >> 2]!, undefined) ?? g.bail()
+      case UOP.X87_MEM: {
+        if (bails) break
+        const form = Number(handler.name.slice(handler.name.indexOf('@') + 1)) as Form
+        return g.x87.record(value & ~X87_QUIET, form) ?? g.bail()
+      }
       default:
     }
     if (bails) return g.bail()
     return [NEEDS_COMPUTED.has(kind) ? g.normalise() : [], handler.body(g)]
   }
 }
+
+const BRANCHES: ReadonlySet<number> = new Set([UOP.JMP, UOP.JCC, UOP.LOOP, UOP.JCXZ])
 
 /** Operations that change some flags, or change them only sometimes, or look at how they are computed. */
 const NEEDS_COMPUTED: ReadonlySet<number> = new Set([
@@ -379,21 +378,9 @@ const NEEDS_COMPUTED: ReadonlySet<number> = new Set([
 ])
 
 /** A function's locals and code, as the code section has them. */
-function functionBytes(code: Code, types: readonly ValueType[]): Uint8Array {
+function functionBytes(code: Code, locals: Locals): Uint8Array {
   const body = new ByteSink()
-  const groups: [number, ValueType][] = []
-  for (const type of types) {
-    const last = groups.at(-1)
-    if (last?.[1] === type) last[0]++
-    else groups.push([1, type])
-  }
-  body.append(unsignedLeb(groups.length))
-  for (const [count, type] of groups) {
-    body.append(unsignedLeb(count))
-    body.push(type)
-  }
-  flatten(code, body)
-  body.push(0x0b)
+  flattenFunction(code, locals, body)
   return body.take()
 }
 

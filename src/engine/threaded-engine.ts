@@ -1,7 +1,7 @@
 /** The threaded engine as an `Engine` of a `Cpu`. */
 
 import type { Engine, EngineFactory, EngineHost } from '../cpu/engine-types.js'
-import { MODE_CODE_MASK, MODE_CODE64 } from '../cpu/layout.js'
+import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS } from '../cpu/layout.js'
 import { UOP_LENGTH, UOP_SIZE } from '../cpu/uops.js'
 import { FLAG_RF } from '../isa/flags.js'
 import { SEG_CS } from '../isa/instruction.js'
@@ -131,14 +131,20 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
   }
 
   fill(low: number, high: number, write: boolean, size: number, run: boolean): boolean {
-    const { memory, frontend } = this.cpu
+    const { memory, frontend, space, s } = this.cpu
     const linear = high === 0 ? low >>> 0 : high * TWO32 + (low >>> 0)
     try {
       if (memory.fillFast(linear, write)) return true
-      if (!write || run) return false
-      // Variables beside instructions: the store may pass when it meets none of them.
+      if (!write) return false
       const place = memory.watchedPlace(linear)
-      return place >= 0 && !frontend.storeMeetsCode(place, size)
+      if (place < 0) return false
+      // Variables beside instructions: the store may pass when it meets none of them.
+      if (!run) return !frontend.storeMeetsCode(place, size)
+      // A page that held code is filled or copied over, unless it is the one that runs.
+      const here = memory.fetchDirect(s.mode & MODE_FLAT_CS ? s.rip : (s.segBase(SEG_CS) + s.rip) >>> 0)
+      if (here < 0 || here >>> 12 === place >>> 12) return false
+      space.forgetCode(place >>> 12)
+      return memory.fillFast(linear, write)
     } catch {
       // Page tables in a device that throws: the step that follows meets it again, at an instruction boundary.
       return false

@@ -8,12 +8,11 @@ import {
   OFF_DTLB,
   OFF_FLAGS_REST,
   OFF_SEG,
-  OFF_TAG_SELECT,
   SEG_BASE,
   SEG_READ_LIMIT,
   SEG_STRIDE,
   SEG_WRITE_LIMIT,
-  TLB_TAG_SUPER_READ,
+  TLB_LINEAR,
 } from '../cpu/layout.js'
 import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP, UOP_EXT, UOP_IMM, UOP_IP } from '../cpu/uops.js'
 import { FLAG_DF } from '../isa/flags.js'
@@ -48,6 +47,7 @@ import {
   select,
   setLocal,
 } from './wasm-emitter.js'
+import { f64 } from './wasm-floats.js'
 
 const RAX = gpr(0)
 const RCX = gpr(1)
@@ -243,12 +243,11 @@ function bulkCount(
     // Ascending order shows when the target starts inside the source.
     const overlap = i32.ltU(i32.sub(i32.sub(to, from), i32.const(1)), i32.sub(bytes, i32.const(1)))
     // Filling the target's TLB entry may have evicted the source's: then every element takes both misses.
-    const evicted = i64.ne(
-      i64.load(
-        i32.add(tlbEntry(i32.wrap(getLocal(source.linear)), DTLB_ENTRIES), i32.load(base, OFF_TAG_SELECT)),
-        OFF_DTLB + TLB_TAG_SUPER_READ,
+    const evicted = i32.eqz(
+      f64.eq(
+        f64.load(tlbEntry(i32.wrap(getLocal(source.linear)), DTLB_ENTRIES), OFF_DTLB + TLB_LINEAR),
+        f64.fromI64(i64.and(getLocal(source.linear), i64.const(-4096))),
       ),
-      i64.and(getLocal(source.linear), i64.const(-4096)),
     )
     limits.push(ifElse(i32.or(overlap, evicted), setLocal(elements, i64.const(1))))
   }

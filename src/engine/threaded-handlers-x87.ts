@@ -387,6 +387,11 @@ function defineRegisters(registry: HandlerRegistry): void {
       return [storable(g), set0, i32.store16(st0, change(i32.load16U(st0, 8)), 8), clearC1(), pointer(g)]
     })
   }
+  register('fsqrt', (g) => [
+    must(g, call(functions(g).ready0, base)),
+    must(g, call(functions(g).root, base)),
+    pointer(g),
+  ])
   for (const [mnemonic, sexp, sig] of [
     ['fldz', 0, 0n],
     ['fld1', 0x3fff, -0x8000_0000_0000_0000n],

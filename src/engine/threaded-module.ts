@@ -1,9 +1,20 @@
 /** Turns the handlers into one WebAssembly module: functions that tail-call each other, or one loop around a `br_table`. */
 
-import { OFF_REMAINING, OFF_RIP } from '../cpu/layout.js'
+import {
+  DTLB_ENTRIES,
+  OFF_DTLB,
+  OFF_FLAGS_REST,
+  OFF_REMAINING,
+  OFF_RIP,
+  OFF_TAG_SELECT,
+  TLB_ENTRY_SHIFT,
+  TLB_TAG_USER_READ,
+} from '../cpu/layout.js'
+import { FLAG_AC } from '../isa/flags.js'
 import { UOP_HANDLER } from '../cpu/uops.js'
 import { STORE_FLAGS_PARAMS, storeFlagsBody } from './region-flags.js'
 import {
+  ACCESS_WRITE,
   BASE,
   BLOCK_COUNT,
   BLOCK_HEADER_SIZE,
@@ -132,7 +143,11 @@ export function emitThreadedModule(
   const helper = m.importFunction('host', 'helper', [I32], [I32])
   const step = m.importFunction('host', 'step', [], [I32])
   m.importMemory('host', 'memory', 1)
-  const miss = m.addFunction([I32, I64, I32], [I32], (locals) => missBody(fill, locals))
+  const walk = m.addFunction([I32, I64, I32], [I32], (locals) => {
+    const linear = getLocal(1)
+    return walkBody('data', locals, call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)))
+  })
+  const miss = m.addFunction([I32, I64, I32], [I32], () => missBody(walk))
   const missFetch = m.addFunction([I32, I64], [I32], (locals) => walkBody('fetch', locals, i32.const(0)))
   m.exportFunction('miss', miss)
   m.exportFunction(
@@ -149,13 +164,42 @@ export function emitThreadedModule(
 }
 
 /** (CPU block, linear, access) → 1 when the entry is good. An access across pages is the reference engine's. */
-function missBody(fill: number, locals: Locals): Code {
+function missBody(walk: number): Code {
   const linear = getLocal(1)
   const last = i32.sub(i32.and(i32.shrU(getLocal(2), i32.const(1)), i32.const(0x1f)), i32.const(1))
   return [
     ifElse(i32.gtU(i32.add(i32.and(i32.wrap(linear), i32.const(4095)), last), i32.const(4095)), ret(i32.const(0))),
-    walkBody('data', locals, call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2))),
+    ifElse(
+      i32.and(
+        i32.eqz(i32.load(paramBase, OFF_TAG_SELECT)),
+        i32.ne(i32.and(i32.load(paramBase, OFF_FLAGS_REST), i32.const(FLAG_AC)), i32.const(0)),
+      ),
+      [
+        // A supervisor that may touch user pages has the rights of users there: between STAC and CLAC, kernels do little else.
+        ifElse(userTagMatches(), ret(i32.const(1))),
+        ifElse(call(walk, getLocal(0), linear, getLocal(2)), ret(i32.const(1))),
+        ret(userTagMatches()),
+      ],
+    ),
+    call(walk, getLocal(0), linear, getLocal(2)),
   ]
+}
+
+const paramBase = getLocal(0)
+
+/** (base, linear, access) of {@link missBody}: a user access of this kind would find the entry good. */
+function userTagMatches(): Code {
+  const linear = getLocal(1)
+  const entry = i32.add(
+    paramBase,
+    i32.and(i32.shrU(i32.wrap(linear), i32.const(6)), i32.const((DTLB_ENTRIES - 1) << TLB_ENTRY_SHIFT)),
+  )
+  // A write's tag follows that of a read.
+  const tag = i64.load(
+    i32.add(entry, i32.shl(i32.and(getLocal(2), i32.const(ACCESS_WRITE)), i32.const(3))),
+    OFF_DTLB + TLB_TAG_USER_READ,
+  )
+  return i64.eq(tag, i64.and(linear, i64.const(-4096)))
 }
 
 /** Body of `enter`, up to running the record at PC. */

@@ -12,142 +12,122 @@
  * Source: "WebAssembly Core Specification", chapter "Binary Format", and the tail-call proposal. Operations on vectors are in wasm-vectors.ts.
  */
 
-export const I32 = 0x7f
-export const I64 = 0x7e
-export const F64 = 0x7c
-export const F32 = 0x7d
-export const V128 = 0x7b
-/** The type of a value on the operand stack. */
-export type ValueType = typeof I32 | typeof I64 | typeof F64 | typeof F32 | typeof V128
+import { ByteSink, flattenFunction, Locals, signedLeb, unsignedLeb } from './wasm-flatten.js'
+import {
+  binaryNode,
+  type Code,
+  const32,
+  const64,
+  eqz32,
+  eqz64,
+  extendNode,
+  F32,
+  F64,
+  I32,
+  I64,
+  KIND,
+  knownTruth,
+  type Label,
+  loadNode,
+  math32,
+  math64,
+  Node,
+  NOTHING,
+  storeNode,
+  truth,
+  unaryNode,
+  V128,
+  type ValueType,
+  wrapNode,
+} from './wasm-nodes.js'
 
-/** What a branch aims at. Make one per block with {@link label}. */
-export interface Label {
-  readonly label: true
-}
-
-/** A tree of code bytes. Pieces may be used more than once. */
-export type Code = number | readonly Code[] | BlockCode | BranchCode
-
-interface BlockCode {
-  readonly kind: 'block'
-  readonly opcode: number
-  readonly target: Label | undefined
-  readonly condition: Code
-  readonly body: Code
-  readonly otherwise: Code | undefined
-}
-interface BranchCode {
-  readonly kind: 'branch'
-  readonly opcode: number
-  /** One, or the cases and then the default of a br_table. */
-  readonly targets: readonly Label[]
-}
+export { ByteSink, type Code, F32, F64, flattenFunction, I32, I64, type Label, Locals, signedLeb, unsignedLeb, V128, type ValueType }
 
 /** A new branch target. */
 export function label(): Label {
-  return { label: true }
-}
-
-// --- integers in LEB128 -------------------------------------------------------------------------------------------
-
-const SMALL: readonly (readonly number[])[] = Array.from({ length: 0x80 }, (_, n) => [n])
-
-/** Unsigned LEB128 of 0 … 2^32 − 1. */
-export function unsignedLeb(value: number): readonly number[] {
-  if (value >= 0 && value < 0x80) return SMALL[value]!
-  const bytes: number[] = []
-  let rest = value >>> 0
-  while (rest > 0x7f) {
-    bytes.push((rest & 0x7f) | 0x80)
-    rest >>>= 7
-  }
-  bytes.push(rest)
-  return bytes
-}
-
-/** Signed LEB128 of any integer up to 64 bits; numbers must be exact. */
-export function signedLeb(value: number | bigint): readonly number[] {
-  if (typeof value === 'number' && value >= 0 && value < 0x40) return SMALL[value]!
-  const bytes: number[] = []
-  if (typeof value === 'number' && (value | 0) === value) {
-    let small = value
-    while (small < -0x40 || small > 0x3f) {
-      bytes.push((small & 0x7f) | 0x80)
-      small >>= 7
-    }
-    bytes.push(small & 0x7f)
-    return bytes
-  }
-  let rest = BigInt(value)
-  for (;;) {
-    const low = Number(rest & 0x7fn)
-    rest >>= 7n
-    if ((rest === 0n && low < 0x40) || (rest === -1n && low >= 0x40)) {
-      bytes.push(low)
-      return bytes
-    }
-    bytes.push(low | 0x80)
-  }
+  return { depth: -1 }
 }
 
 // --- structured control -------------------------------------------------------------------------------------------
 
+const EMPTY_TYPE = 0x40
+
 /** Branches to `target` leave the block. */
 export function block(target: Label, body: Code): Code {
-  return { kind: 'block', opcode: 0x02, target, condition: [], body, otherwise: undefined }
+  return new Node(KIND.BLOCK | 0x02, NOTHING, body, target, EMPTY_TYPE)
+}
+/** A block that leaves a value: its body and every branch to `target` bring one. */
+export function blockOf(type: ValueType, target: Label, body: Code): Code {
+  return new Node(KIND.BLOCK | 0x02, NOTHING, body, target, type)
 }
 /** Branches to `target` start the body again. */
 export function loop(target: Label, body: Code): Code {
-  return { kind: 'block', opcode: 0x03, target, condition: [], body, otherwise: undefined }
+  return new Node(KIND.BLOCK | 0x03, NOTHING, body, target, EMPTY_TYPE)
 }
 /** Statement form: neither arm leaves a value. */
-export function ifElse(condition: Code, then: Code, otherwise?: Code): Code {
-  return { kind: 'block', opcode: 0x04, target: undefined, condition, body: then, otherwise }
+export function ifElse(condition: Code, then: Code, otherwise: Code = NOTHING): Code {
+  const test = truth(condition)
+  const known = knownTruth(test)
+  if (known === known) return known !== 0 ? then : otherwise
+  return new Node(KIND.IF | 0x04, test, then, otherwise, EMPTY_TYPE)
 }
-export function branch(target: Label): Code {
-  return { kind: 'branch', opcode: 0x0c, targets: [target] }
+/** `value`: what the block of the label leaves, if any. */
+export function branch(target: Label, value: Code = NOTHING): Code {
+  return new Node(KIND.BRANCH | 0x0c, value, NOTHING, target, 0)
 }
-export function branchIf(target: Label, condition: Code): Code {
-  return [condition, { kind: 'branch', opcode: 0x0d, targets: [target] }]
+/** `value`: what the block of the label leaves, if any. */
+export function branchIf(target: Label, condition: Code, value?: Code): Code {
+  if (value !== undefined) return [value, branchIf(target, condition), 0x1a]
+  return new Node(KIND.BRANCH | 0x0d, truth(condition), NOTHING, target, 0)
 }
 /** Goes to `targets[index]`, or to `otherwise` when there is none. */
 export function branchTable(index: Code, targets: readonly Label[], otherwise: Label): Code {
-  return [index, { kind: 'branch', opcode: 0x0e, targets: [...targets, otherwise] }]
+  return new Node(KIND.TABLE | 0x0e, index, NOTHING, [...targets, otherwise], 0)
 }
 export const unreachable: Code = 0x00
 export function ret(...values: readonly Code[]): Code {
   return [values, 0x0f]
 }
 export function call(func: number, ...args: readonly Code[]): Code {
-  return [args, 0x10, unsignedLeb(func)]
+  return instruction([0x10, ...unsignedLeb(func)], args)
 }
 /** Calls entry `index` of table 0, which must have function type `type`. */
 export function callIndirect(type: number, index: Code, ...args: readonly Code[]): Code {
-  return [args, index, 0x11, unsignedLeb(type), 0]
+  return instruction([0x11, ...unsignedLeb(type), 0], [args, index])
 }
 /** Tail call: the callee replaces this frame. */
 export function returnCall(func: number, ...args: readonly Code[]): Code {
-  return [args, 0x12, unsignedLeb(func)]
+  return instruction([0x12, ...unsignedLeb(func)], args)
 }
 export function returnCallIndirect(type: number, index: Code, ...args: readonly Code[]): Code {
-  return [args, index, 0x13, unsignedLeb(type), 0]
+  return instruction([0x13, ...unsignedLeb(type), 0], [args, index])
 }
 /** condition ≠ 0 ? a : b; all three are evaluated: a, b, then the condition. */
 export function select(condition: Code, a: Code, b: Code): Code {
-  return [a, b, condition, 0x1b]
+  return new Node(KIND.SELECT | 0x1b, a, b, truth(condition), 0)
+}
+/** The bytes of an instruction that takes its operands from the stack. */
+export function instruction(bytes: readonly number[], operands: Code): Code {
+  return new Node(KIND.BYTES, operands, NOTHING, bytes, 0)
 }
 
 // --- variables ----------------------------------------------------------------------------------------------------
 
+const GETS: Node[] = []
+/** Locals whose reads are kept ready. */
+const KEPT_GETS = 16384
+
 export function getLocal(index: number): Code {
-  return [0x20, unsignedLeb(index)]
+  if (index >= KEPT_GETS) return new Node(KIND.GET | 0x20, NOTHING, NOTHING, undefined, index)
+  while (GETS.length <= index) GETS.push(new Node(KIND.GET | 0x20, NOTHING, NOTHING, undefined, GETS.length))
+  return GETS[index]!
 }
 export function setLocal(index: number, value: Code): Code {
-  return [value, 0x21, unsignedLeb(index)]
+  return new Node(KIND.SET | 0x21, value, NOTHING, undefined, index)
 }
 /** Sets and leaves the value. */
 export function teeLocal(index: number, value: Code): Code {
-  return [value, 0x22, unsignedLeb(index)]
+  return new Node(KIND.TEE | 0x22, value, NOTHING, undefined, index)
 }
 
 // --- memory -------------------------------------------------------------------------------------------------------
@@ -162,16 +142,16 @@ export function memoryOffset(offset: number): readonly number[] {
   return unsignedLeb(offset)
 }
 export function loadOp(opcode: number): Load {
-  return (address, offset = 0) => [address, opcode, 0, memoryOffset(offset)]
+  return (address, offset = 0) => loadNode(KIND.LOAD | opcode, address, offset)
 }
 export function storeOp(opcode: number): Store {
-  return (address, value, offset = 0) => [address, value, opcode, 0, memoryOffset(offset)]
+  return (address, value, offset = 0) => storeNode(KIND.STORE | opcode, address, value, offset)
 }
 export function memoryCopy(target: Code, source: Code, length: Code): Code {
-  return [target, source, length, 0xfc, 10, 0, 0]
+  return instruction([0xfc, 10, 0, 0], [target, source, length])
 }
 export function memoryFill(target: Code, byte: Code, length: Code): Code {
-  return [target, byte, length, 0xfc, 11, 0]
+  return instruction([0xfc, 11, 0], [target, byte, length])
 }
 
 // --- numbers ------------------------------------------------------------------------------------------------------
@@ -226,53 +206,54 @@ export interface IntegerOps {
   readonly store16: Store
 }
 
-const unary =
-  (opcode: number): Unary =>
-  (a) => [a, opcode]
-const binary =
-  (opcode: number): Binary =>
-  (a, b) => [a, b, opcode]
+export function unaryOp(opcode: number): Unary {
+  return (a) => unaryNode(KIND.UNARY | opcode, a)
+}
+export function binaryOp(opcode: number): Binary {
+  return (a, b) => binaryNode(KIND.BINARY | opcode, a, b)
+}
+
+function arithmetic(wide: boolean, opcode: number): Binary {
+  return wide ? (a, b) => math64(KIND.BINARY | opcode, a, b) : (a, b) => math32(KIND.BINARY | opcode, a, b)
+}
 
 /** Comparisons from `test`, arithmetic from `math`, narrow loads from `load`, narrow stores from `store`: the opcodes run in parallel. */
 function integerOps(wide: boolean, test: number, math: number, load: number, store: number): IntegerOps {
   return {
     type: wide ? I64 : I32,
     size: wide ? 64 : 32,
-    const: (value) => [
-      wide ? 0x42 : 0x41,
-      signedLeb(wide ? (typeof value === 'number' ? value : BigInt.asIntN(64, value)) : Number(value) | 0),
-    ],
-    eqz: unary(test),
-    eq: binary(test + 1),
-    ne: binary(test + 2),
-    ltS: binary(test + 3),
-    ltU: binary(test + 4),
-    gtS: binary(test + 5),
-    gtU: binary(test + 6),
-    leS: binary(test + 7),
-    leU: binary(test + 8),
-    geS: binary(test + 9),
-    geU: binary(test + 10),
-    clz: unary(math),
-    ctz: unary(math + 1),
-    popcnt: unary(math + 2),
-    add: binary(math + 3),
-    sub: binary(math + 4),
-    mul: binary(math + 5),
-    divS: binary(math + 6),
-    divU: binary(math + 7),
-    remS: binary(math + 8),
-    remU: binary(math + 9),
-    and: binary(math + 10),
-    or: binary(math + 11),
-    xor: binary(math + 12),
-    shl: binary(math + 13),
-    shrS: binary(math + 14),
-    shrU: binary(math + 15),
-    rotl: binary(math + 16),
-    rotr: binary(math + 17),
-    extend8S: unary(wide ? 0xc2 : 0xc0),
-    extend16S: unary(wide ? 0xc3 : 0xc1),
+    const: wide ? const64 : const32,
+    eqz: wide ? eqz64 : eqz32,
+    eq: binaryOp(test + 1),
+    ne: binaryOp(test + 2),
+    ltS: binaryOp(test + 3),
+    ltU: binaryOp(test + 4),
+    gtS: binaryOp(test + 5),
+    gtU: binaryOp(test + 6),
+    leS: binaryOp(test + 7),
+    leU: binaryOp(test + 8),
+    geS: binaryOp(test + 9),
+    geU: binaryOp(test + 10),
+    clz: unaryOp(math),
+    ctz: unaryOp(math + 1),
+    popcnt: unaryOp(math + 2),
+    add: arithmetic(wide, math + 3),
+    sub: arithmetic(wide, math + 4),
+    mul: arithmetic(wide, math + 5),
+    divS: binaryOp(math + 6),
+    divU: binaryOp(math + 7),
+    remS: binaryOp(math + 8),
+    remU: binaryOp(math + 9),
+    and: arithmetic(wide, math + 10),
+    or: arithmetic(wide, math + 11),
+    xor: arithmetic(wide, math + 12),
+    shl: arithmetic(wide, math + 13),
+    shrS: arithmetic(wide, math + 14),
+    shrU: arithmetic(wide, math + 15),
+    rotl: binaryOp(math + 16),
+    rotr: binaryOp(math + 17),
+    extend8S: unaryOp(wide ? 0xc2 : 0xc0),
+    extend16S: unaryOp(wide ? 0xc3 : 0xc1),
     load: loadOp(wide ? 0x29 : 0x28),
     load8S: loadOp(load),
     load8U: loadOp(load + 1),
@@ -287,7 +268,7 @@ function integerOps(wide: boolean, test: number, math: number, load: number, sto
 export const i32: IntegerOps & { readonly wrap: Unary } = {
   ...integerOps(false, 0x45, 0x67, 0x2c, 0x3a),
   /** The low half of an i64. */
-  wrap: unary(0xa7),
+  wrap: wrapNode,
 }
 export const i64: IntegerOps & {
   readonly extendS: Unary
@@ -299,120 +280,16 @@ export const i64: IntegerOps & {
 } = {
   ...integerOps(true, 0x50, 0x79, 0x30, 0x3c),
   /** From i32. */
-  extendS: unary(0xac),
-  extendU: unary(0xad),
+  extendS: (a) => extendNode(true, a),
+  extendU: (a) => extendNode(false, a),
   /** Sign-extends the low half of an i64. */
-  extend32S: unary(0xc4),
+  extend32S: unaryOp(0xc4),
   load32S: loadOp(0x34),
   load32U: loadOp(0x35),
   store32: storeOp(0x3e),
 }
 
-// --- flattening ---------------------------------------------------------------------------------------------------
-
-/** A growing run of bytes. */
-export class ByteSink {
-  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(256)
-  length = 0
-
-  push(byte: number): void {
-    if (this.length === this.bytes.length) this.grow(1)
-    this.bytes[this.length++] = byte
-  }
-
-  append(bytes: ArrayLike<number>): void {
-    if (this.length + bytes.length > this.bytes.length) this.grow(bytes.length)
-    this.bytes.set(bytes, this.length)
-    this.length += bytes.length
-  }
-
-  /** A copy of what was written. */
-  take(): Uint8Array<ArrayBuffer> {
-    return this.bytes.slice(0, this.length)
-  }
-
-  private grow(more: number): void {
-    const larger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more))
-    larger.set(this.bytes)
-    this.bytes = larger
-  }
-}
-
-/** Work that {@link flatten} still has to do besides code: the brackets of a block. */
-interface Bracket {
-  readonly kind: 'open' | 'else' | 'close'
-  readonly block: BlockCode
-}
-
-/** Appends the bytes of `code` to `out`. Without recursion: a dispatch loop nests thousands of blocks. */
-export function flatten(code: Code, out: ByteSink): void {
-  const scopes: (Label | undefined)[] = []
-  const pending: (Code | Bracket)[] = [code]
-  for (;;) {
-    const item = pending.pop()
-    if (item === undefined) return
-    if (typeof item === 'number') {
-      out.push(item)
-    } else if (Array.isArray(item)) {
-      for (let i = item.length - 1; i >= 0; i--) pending.push(item[i] as Code)
-    } else {
-      flattenNode(item as BlockCode | BranchCode | Bracket, out, scopes, pending)
-    }
-  }
-}
-
-function flattenNode(
-  node: BlockCode | BranchCode | Bracket,
-  out: ByteSink,
-  scopes: (Label | undefined)[],
-  pending: (Code | Bracket)[],
-): void {
-  switch (node.kind) {
-    case 'block':
-      pending.push({ kind: 'close', block: node })
-      if (node.otherwise !== undefined) pending.push(node.otherwise, { kind: 'else', block: node })
-      pending.push(node.body, { kind: 'open', block: node }, node.condition)
-      return
-    case 'open':
-      out.push(node.block.opcode)
-      out.push(0x40)
-      scopes.push(node.block.target)
-      return
-    case 'else':
-      out.push(0x05)
-      return
-    case 'close':
-      scopes.pop()
-      out.push(0x0b)
-      return
-    case 'branch':
-      out.push(node.opcode)
-      if (node.opcode === 0x0e) out.append(unsignedLeb(node.targets.length - 1))
-      for (const target of node.targets) {
-        const at = scopes.lastIndexOf(target)
-        if (at < 0) throw new RangeError('a branch to a label that is not around it')
-        out.append(unsignedLeb(scopes.length - 1 - at))
-      }
-  }
-}
-
 // --- modules ------------------------------------------------------------------------------------------------------
-
-/** Hands out the locals of one function while its body is built. */
-export class Locals {
-  readonly types: ValueType[] = []
-  private readonly first: number
-
-  /** `first` = number of parameters. */
-  constructor(first: number) {
-    this.first = first
-  }
-
-  /** The index of a new local, zero at entry. */
-  add(type: ValueType): number {
-    return this.first + this.types.push(type) - 1
-  }
-}
 
 interface DefinedFunction {
   readonly type: number
@@ -461,21 +338,8 @@ export class ModuleBuilder {
   /** `paramCount` must be that of the declaration. */
   defineFunction(index: number, paramCount: number, build: (locals: Locals) => Code): void {
     const locals = new Locals(paramCount)
-    const code = build(locals)
     const bytes = new ByteSink()
-    const groups: [number, ValueType][] = []
-    for (const type of locals.types) {
-      const last = groups.at(-1)
-      if (last?.[1] === type) last[0]++
-      else groups.push([1, type])
-    }
-    bytes.append(unsignedLeb(groups.length))
-    for (const [count, type] of groups) {
-      bytes.append(unsignedLeb(count))
-      bytes.push(type)
-    }
-    flatten(code, bytes)
-    bytes.push(0x0b)
+    flattenFunction(build(locals), locals, bytes)
     this.functions[index - this.importedFunctions]!.body = bytes.take()
   }
 

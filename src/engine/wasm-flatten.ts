@@ -3,8 +3,7 @@
  * once, at once, stays on the stack without a local.
  */
 
-import { type Code, KIND, type Label, Node } from './wasm-nodes.js'
-import type { ValueType } from './wasm-emitter.js'
+import { type Code, KIND, type Label, type Node, type ValueType } from './wasm-nodes.js'
 
 // --- integers in LEB128 -------------------------------------------------------------------------------------------
 
@@ -120,155 +119,56 @@ export class Locals {
   }
 }
 
-/** Places of locals that have none. */
+/** What a local has instead of an index in the binary: nothing yet; or its value stays on the stack so far. */
+const UNPLACED = 0
 const ON_STACK = -1
-const UNREAD = -2
 
-/** Of the function being flattened: its parameters, then how often each local is read, is set, and is read right after. */
+/** Number of parameters of the function being flattened, and the locals behind them. */
 let parameters = 0
-let reads = new Int32Array(1024)
-let writes = new Int32Array(1024)
-let adjacent = new Int32Array(1024)
-/** The local that was set just before, or −1. */
-let justSet = -1
-/** Index in the binary of each local, or ON_STACK or UNREAD; undefined: all are where they say. */
-let places: Int32Array | undefined
-let placeStore = new Int32Array(1024)
+let homes: readonly number[] = []
+let types: readonly ValueType[] = []
+/** The index in the binary plus one of each local and, at those that others share, of their place; or ON_STACK. */
+let places = new Int32Array(1024)
+let placesOfHomes = new Int32Array(1024)
+/** Types of the locals of the binary. */
+let placed: ValueType[] = []
+/** Where values stayed on the stack instead of going to a local, in order: places and locals. Who reads one once more makes it a `local.tee` after all. */
+let kept = new Int32Array(1024)
+let keptCount = 0
 
-/** Counts the uses of locals in the order of execution. */
-function survey(code: Code): void {
-  if (typeof code === 'number') {
-    justSet = -1
-    return
-  }
-  if (Array.isArray(code)) {
-    for (let i = 0; i < code.length; i++) survey(code[i] as Code)
-    return
-  }
-  const node = code as Node
-  switch (node.kind) {
-    case KIND.GET: {
-      const n = node.n - parameters
-      if (n >= 0) {
-        reads[n]!++
-        if (justSet === n) adjacent[n]!++
-      }
-      break
-    }
-    case KIND.SET: {
-      survey(node.a)
-      justSet = node.n - parameters
-      if (justSet >= 0) writes[justSet]!++
-      return
-    }
-    case KIND.TEE: {
-      survey(node.a)
-      const n = node.n - parameters
-      if (n >= 0) writes[n]!++
-      break
-    }
-    case KIND.UNARY:
-    case KIND.LOAD:
-    case KIND.BRANCH:
-    case KIND.TABLE:
-    case KIND.BYTES:
-      survey(node.a)
-      break
-    case KIND.BINARY:
-    case KIND.STORE:
-      survey(node.a)
-      survey(node.b)
-      break
-    case KIND.SELECT:
-      survey(node.a)
-      survey(node.b)
-      survey(node.c)
-      break
-    case KIND.BLOCK:
-      surveyBlock(node)
-      break
-    default:
-  }
-  justSet = -1
-}
-
-function surveyBlock(outer: Node): void {
-  const nest = spineOf(outer)
-  for (const node of nest) {
-    survey(node.a)
-    justSet = -1
-  }
-  for (let i = nest.length - 1; i >= 0; i--) {
-    const { b, c } = nest[i]!
-    if (i === nest.length - 1) survey(b)
-    else for (let j = 1; j < (b as readonly Code[]).length; j++) survey((b as readonly Code[])[j]!)
-    justSet = -1
-    survey(c)
-    justSet = -1
-  }
-}
-
-/** A block, the block that its body begins with, and so on: a dispatch loop nests thousands of them, too deep for recursion. */
-function spineOf(node: Node): Node[] {
-  const nest = [node]
-  for (let body = node.b; Array.isArray(body) && body.length > 0; ) {
-    const first = body[0] as Node
-    if (first.kind !== KIND.BLOCK || first.op === IF) break
-    nest.push(first)
-    body = first.b
-  }
-  return nest
-}
-
-/** Finds out which locals need a place. Returns how many there are of each type, in the order of their indexes. */
-function planLocals(code: Code, locals: Locals): readonly (readonly [number, ValueType])[] {
-  const { types, homes, first } = locals
+function start(locals: Locals): void {
+  parameters = locals.first
+  homes = locals.homes
+  types = locals.types
   const count = types.length
-  if (count > reads.length) {
-    reads = new Int32Array(count * 2)
-    writes = new Int32Array(count * 2)
-    adjacent = new Int32Array(count * 2)
-    placeStore = new Int32Array(count * 2)
+  if (count > places.length) {
+    places = new Int32Array(count * 2)
+    placesOfHomes = new Int32Array(count * 2)
   } else {
-    reads.fill(0, 0, count)
-    writes.fill(0, 0, count)
-    adjacent.fill(0, 0, count)
+    places.fill(UNPLACED, 0, count)
+    placesOfHomes.fill(UNPLACED, 0, count)
   }
-  parameters = first
-  justSet = -1
-  survey(code)
-  const wanted = new Uint8Array(count)
-  for (let n = 0; n < count; n++) {
-    if (reads[n] === 0) placeStore[n] = UNREAD
-    else if (reads[n] === writes[n] && reads[n] === adjacent[n]) placeStore[n] = ON_STACK
-    else {
-      placeStore[n] = 0
-      wanted[homes[n]!] = 1
-    }
-  }
-  const groups: [number, ValueType][] = []
-  const indexes = new Int32Array(count)
-  let next = first
-  for (let n = 0; n < count; n++) {
-    if (wanted[n] === 0) continue
-    const type = types[n]!
-    if (groups.some((group) => group[1] === type)) continue
-    let members = 0
-    for (let m = n; m < count; m++) {
-      if (wanted[m] === 0 || types[m] !== type) continue
-      indexes[m] = next++
-      members++
-    }
-    groups.push([members, type])
-  }
-  for (let n = 0; n < count; n++) if (placeStore[n] === 0) placeStore[n] = indexes[homes[n]!]!
-  places = placeStore
-  return groups
+  placed = []
+  keptCount = 0
+  at = 0
+  depth = 0
+  setEnd = -1
+}
+
+/** The index in the binary of a local that needs one. */
+function placeOf(local: number): number {
+  if (local < parameters) return local
+  const n = local - parameters
+  const place = places[n]!
+  if (place > 0) return place - 1
+  const home = homes[n]!
+  if (placesOfHomes[home] === UNPLACED) placesOfHomes[home] = parameters + placed.push(types[n]!)
+  places[n] = placesOfHomes[home]!
+  return places[n]! - 1
 }
 
 // --- bytes --------------------------------------------------------------------------------------------------------
 
-const IF = 0x04
 /** Bytes that an instruction has at most, tables of branches left aside. */
 const INSTRUCTION_BYTES = 32
 
@@ -276,10 +176,13 @@ let bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1 << 16)
 let at = 0
 /** Blocks around the place that is being written. */
 let depth = 0
-/** End of a `local.set` that was just written, where it starts, and its local. */
+/** End of a `local.set` that was just written, where it starts, its local, and whether that had no place before. */
 let setEnd = -1
 let setStart = 0
 let setLocal = -1
+let setFirst = false
+/** The value that it was set to, if that is a constant. */
+let setValue: Code | undefined
 
 function reserve(more: number): void {
   if (at + more <= bytes.length) return
@@ -320,35 +223,37 @@ function put(code: Code): void {
     return
   }
   const node = code as Node
-  switch (node.kind) {
+  switch (node.op & 0xf00) {
     case KIND.CONST32:
       bytes[at++] = 0x41
       putSigned(node.n)
       return
     case KIND.CONST64:
       bytes[at++] = 0x42
-      if (node.more === undefined) putSigned(node.n)
-      else putBytes(signedLeb(node.more as bigint))
+      if (node.x === undefined) putSigned(node.n)
+      else putBytes(signedLeb(node.x as bigint))
       return
     case KIND.GET:
       putGet(node.n)
       return
     case KIND.SET:
-    case KIND.TEE:
-      putSet(node)
+      // The constant that the local before was set to, once more.
+      if (setEnd === at && node.a === setValue) bytes[setStart] = 0x22
+      else put(node.a)
+      putSet(node.n)
+      setValue = constant(node.a) ? node.a : undefined
       return
     case KIND.UNARY:
       put(node.a)
-      break
+      if (at === bytes.length) reserve(1)
+      bytes[at++] = node.op
+      return
     case KIND.BINARY:
       put(node.a)
       put(node.b)
-      break
-    case KIND.SELECT:
-      put(node.a)
-      put(node.b)
-      put(node.c)
-      break
+      if (at === bytes.length) reserve(1)
+      bytes[at++] = node.op
+      return
     case KIND.LOAD:
       put(node.a)
       putAccess(node)
@@ -358,128 +263,146 @@ function put(code: Code): void {
       put(node.b)
       putAccess(node)
       return
+    case KIND.IF:
+      putIf(node)
+      return
     case KIND.BLOCK:
       putBlock(node)
       return
-    case KIND.BRANCH:
-      put(node.a)
+    default:
+      putOther(node)
+  }
+}
+
+function constant(code: Code): boolean {
+  const { op } = code as Node
+  return op === KIND.CONST32 || op === KIND.CONST64
+}
+
+function putOther(node: Node): void {
+  const { op, a, b, x, n } = node
+  put(a)
+  switch (op & 0xf00) {
+    case KIND.TEE:
       reserve(INSTRUCTION_BYTES)
-      bytes[at++] = node.op
-      putTarget(node.more as Label)
+      bytes[at++] = op
+      putUnsigned(placeOf(n))
+      return
+    case KIND.SELECT:
+      put(b)
+      put(x as Code)
+      reserve(1)
+      bytes[at++] = op
+      return
+    case KIND.BRANCH:
+      reserve(INSTRUCTION_BYTES)
+      bytes[at++] = op
+      putTarget(x as Label)
       return
     case KIND.TABLE: {
-      put(node.a)
-      const targets = node.more as readonly Label[]
+      const targets = x as readonly Label[]
       reserve((targets.length + 2) * 5)
-      bytes[at++] = node.op
+      bytes[at++] = op
       putUnsigned(targets.length - 1)
       for (let i = 0; i < targets.length; i++) putTarget(targets[i]!)
       return
     }
     default:
-      put(node.a)
-      putBytes(node.more as readonly number[])
-      return
+      putBytes(x as readonly number[])
   }
-  if (at === bytes.length) reserve(1)
-  bytes[at++] = node.op
 }
 
 function putAccess(node: Node): void {
-  reserve(INSTRUCTION_BYTES)
+  if (at + INSTRUCTION_BYTES > bytes.length) reserve(INSTRUCTION_BYTES)
   bytes[at++] = node.op
   bytes[at++] = 0
   putUnsigned(node.n)
 }
 
-/** The index of a local in the binary, or ON_STACK or UNREAD. */
-function placeOf(local: number): number {
-  return places === undefined || local < parameters ? local : places[local - parameters]!
-}
-
 function putGet(local: number): void {
-  const place = placeOf(local)
-  if (place < 0) return
-  if (setEnd === at && setLocal === place) {
-    // It was set just before.
-    bytes[setStart] = 0x22
+  if (setEnd === at && setLocal === local) {
     setEnd = -1
+    if (!setFirst) {
+      bytes[setStart] = 0x22
+      return
+    }
+    keepOnStack(local)
     return
   }
+  const place = placeOf(local)
   bytes[at++] = 0x20
   putUnsigned(place)
 }
 
-function putSet(node: Node): void {
-  const place = placeOf(node.n)
-  const tee = node.kind === KIND.TEE
-  if (place === UNREAD && !tee && pure(node.a)) return
+/** Takes back the setting of a local that is read at once, and so far nowhere else. */
+function keepOnStack(local: number): void {
+  at = setStart
+  places[local - parameters] = ON_STACK
+  if (keptCount + 2 > kept.length) {
+    const larger = new Int32Array(kept.length * 2)
+    larger.set(kept)
+    kept = larger
+  }
+  kept[keptCount++] = at
+  kept[keptCount++] = local
+}
+
+function putSet(local: number): void {
+  const first = local >= parameters && places[local - parameters] === UNPLACED
+  const place = placeOf(local)
+  if (at + INSTRUCTION_BYTES > bytes.length) reserve(INSTRUCTION_BYTES)
+  setStart = at
+  bytes[at++] = 0x21
+  putUnsigned(place)
+  setEnd = at
+  setLocal = local
+  setFirst = first
+}
+
+function putIf(node: Node): void {
   put(node.a)
   reserve(INSTRUCTION_BYTES)
-  if (place < 0) {
-    if (place === UNREAD && !tee) bytes[at++] = 0x1a
-    return
-  }
-  const start = at
   bytes[at++] = node.op
-  putUnsigned(place)
-  if (tee) return
-  setStart = start
-  setEnd = at
-  setLocal = place
-}
-
-/** Computing it does nothing else, and never traps. */
-function pure(code: Code): boolean {
-  if (typeof code === 'number') return false
-  if (Array.isArray(code)) return code.every(pure)
-  const { kind, op, a, b, c } = code as Node
-  switch (kind) {
-    case KIND.CONST32:
-    case KIND.CONST64:
-    case KIND.GET:
-      return true
-    case KIND.UNARY:
-      // Truncations of floats trap.
-      return (op < 0xa8 || op > 0xb1 || op === 0xac || op === 0xad) && pure(a)
-    case KIND.BINARY:
-      // Divisions trap.
-      return !((op >= 0x6d && op <= 0x70) || (op >= 0x7f && op <= 0x82)) && pure(a) && pure(b)
-    case KIND.SELECT:
-      return pure(a) && pure(b) && pure(c)
-    default:
-      return false
-  }
-}
-
-function putBlock(outer: Node): void {
-  const nest = spineOf(outer)
-  const before: number[] = []
-  for (const { a, op, n, more } of nest) {
-    put(a)
+  bytes[at++] = node.n
+  depth++
+  setEnd = -1
+  put(node.b)
+  const other = node.x as readonly Code[]
+  if (other.length !== 0) {
     reserve(INSTRUCTION_BYTES)
-    bytes[at++] = op
-    bytes[at++] = n
-    if (more !== undefined) {
-      before.push((more as Label).depth)
-      ;(more as Label).depth = depth
-    }
-    depth++
+    bytes[at++] = 0x05
+    setEnd = -1
+    put(other)
+  }
+  depth--
+  reserve(INSTRUCTION_BYTES)
+  bytes[at++] = 0x0b
+  setEnd = -1
+}
+
+/** A block, and the block that its body begins with, and so on: a dispatch loop nests thousands of them, too deep for recursion. */
+function putBlock(outer: Node): void {
+  const nest: Node[] = []
+  const before: number[] = []
+  for (let next: Node | undefined = outer; next !== undefined; ) {
+    const node: Node = next
+    const target = node.x as Label
+    reserve(INSTRUCTION_BYTES)
+    bytes[at++] = node.op
+    bytes[at++] = node.n
+    nest.push(node)
+    before.push(target.depth)
+    target.depth = depth++
+    const first: Code | undefined = Array.isArray(node.b) ? (node.b as readonly Code[])[0] : undefined
+    next = first !== undefined && ((first as Node).op & 0xf00) === KIND.BLOCK ? (first as Node) : undefined
   }
   setEnd = -1
   for (let i = nest.length - 1; i >= 0; i--) {
-    const { b, c, more } = nest[i]!
+    const { b, x } = nest[i]!
     if (i === nest.length - 1) put(b)
     else for (let j = 1; j < (b as readonly Code[]).length; j++) put((b as readonly Code[])[j]!)
-    const other = c as readonly Code[]
-    if (other.length !== 0) {
-      reserve(INSTRUCTION_BYTES)
-      bytes[at++] = 0x05
-      setEnd = -1
-      put(other)
-    }
     depth--
-    if (more !== undefined) (more as Label).depth = before.pop()!
+    ;(x as Label).depth = before[i]!
     reserve(INSTRUCTION_BYTES)
     bytes[at++] = 0x0b
     setEnd = -1
@@ -493,18 +416,36 @@ function putTarget({ depth: target }: Label): void {
 
 /** Appends the locals and the body of a function, as the code section has them behind their size. */
 export function flattenFunction(code: Code, locals: Locals, out: ByteSink): void {
-  const groups = planLocals(code, locals)
-  at = 0
-  depth = 0
-  setEnd = -1
-  putUnsigned(groups.length)
-  for (const [count, type] of groups) {
-    putUnsigned(count)
-    bytes[at++] = type
-  }
+  start(locals)
   put(code)
-  reserve(1)
-  bytes[at++] = 0x0b
-  places = undefined
-  out.append(bytes.subarray(0, at))
+  const groups: [number, ValueType][] = []
+  for (const type of placed) {
+    const last = groups.at(-1)
+    if (last?.[1] === type) last[0]++
+    else groups.push([1, type])
+  }
+  out.append(unsignedLeb(groups.length))
+  for (const [count, type] of groups) {
+    out.append(unsignedLeb(count))
+    out.push(type)
+  }
+  // With the values that are wanted once more put where they can be found.
+  out.reserve(at + keptCount * 3 + 1)
+  const target = out.bytes
+  let to = out.length
+  let from = 0
+  for (let i = 0; i < keptCount; i += 2) {
+    const place = places[kept[i + 1]! - parameters]!
+    if (place <= 0) continue
+    const end = kept[i]!
+    while (from < end) target[to++] = bytes[from++]!
+    target[to++] = 0x22
+    for (let rest = place - 1; ; rest >>>= 7) {
+      target[to++] = rest > 0x7f ? (rest & 0x7f) | 0x80 : rest
+      if (rest <= 0x7f) break
+    }
+  }
+  while (from < at) target[to++] = bytes[from++]!
+  target[to++] = 0x0b
+  out.length = to
 }

@@ -5,20 +5,23 @@
 
 import {
   type Binary,
+  binaryOp,
   type Code,
   F32,
   F64,
   i32,
+  instruction,
   type Load,
   loadOp,
   type Store,
   storeOp,
+  select,
   type Unary,
-  unsignedLeb,
+  unaryOp,
   V128,
   type ValueType,
 } from './wasm-emitter.js'
-import { v128 } from './wasm-vectors.js'
+import { v128, vectorBinary, vectorUnary } from './wasm-vectors.js'
 
 /** Arithmetic on one number or on each lane. A comparison gives a *truth*: an i32, or lanes of all ones or zeros. */
 export interface FloatOps {
@@ -45,21 +48,9 @@ export interface FloatOps {
   select(truth: Code, a: Code, b: Code): Code
 }
 
-const unary =
-  (opcode: number): Unary =>
-  (a) => [a, opcode]
-const binary =
-  (opcode: number): Binary =>
-  (a, b) => [a, b, opcode]
-const vector1 =
-  (opcode: number): Unary =>
-  (a) => [a, 0xfd, unsignedLeb(opcode)]
-const vector2 =
-  (opcode: number): Binary =>
-  (a, b) => [a, b, 0xfd, unsignedLeb(opcode)]
-const saturating =
-  (opcode: number): Unary =>
-  (a) => [a, 0xfc, opcode]
+function saturating(opcode: number): Unary {
+  return (a) => instruction([0xfc, opcode], a)
+}
 
 function bytesOf(value: number, wide: boolean): number[] {
   const array = wide ? new Float64Array([value]) : new Float32Array([value])
@@ -74,24 +65,24 @@ function same(code: Code): Code {
 function scalar(wide: boolean, test: number, math: number): FloatOps {
   return {
     type: wide ? F64 : F32,
-    const: (value) => [wide ? 0x44 : 0x43, bytesOf(value, wide)],
+    const: (value) => instruction([wide ? 0x44 : 0x43, ...bytesOf(value, wide)], []),
     load: loadOp(wide ? 0x2b : 0x2a),
     store: storeOp(wide ? 0x39 : 0x38),
-    eq: binary(test),
-    lt: binary(test + 2),
-    gt: binary(test + 3),
-    le: binary(test + 4),
-    ge: binary(test + 5),
-    abs: unary(math),
-    sqrt: unary(math + 6),
-    add: binary(math + 7),
-    sub: binary(math + 8),
-    mul: binary(math + 9),
-    div: binary(math + 10),
+    eq: binaryOp(test),
+    lt: binaryOp(test + 2),
+    gt: binaryOp(test + 3),
+    le: binaryOp(test + 4),
+    ge: binaryOp(test + 5),
+    abs: unaryOp(math),
+    sqrt: unaryOp(math + 6),
+    add: binaryOp(math + 7),
+    sub: binaryOp(math + 8),
+    mul: binaryOp(math + 9),
+    div: binaryOp(math + 10),
     and: i32.and,
     or: i32.or,
     all: same,
-    select: (truth, a, b) => [a, b, truth, 0x1b],
+    select: (truth, a, b) => select(truth, a, b),
   }
 }
 
@@ -101,20 +92,20 @@ function lanes(wide: boolean, test: number, math: number, all: number): FloatOps
     const: (value) => v128.const(new Array<number[]>(wide ? 2 : 4).fill(bytesOf(value, wide)).flat()),
     load: v128.load,
     store: v128.store,
-    eq: vector2(test),
-    lt: vector2(test + 2),
-    gt: vector2(test + 3),
-    le: vector2(test + 4),
-    ge: vector2(test + 5),
-    abs: vector1(math),
-    sqrt: vector1(math + 3),
-    add: vector2(math + 4),
-    sub: vector2(math + 5),
-    mul: vector2(math + 6),
-    div: vector2(math + 7),
+    eq: vectorBinary(test),
+    lt: vectorBinary(test + 2),
+    gt: vectorBinary(test + 3),
+    le: vectorBinary(test + 4),
+    ge: vectorBinary(test + 5),
+    abs: vectorUnary(math),
+    sqrt: vectorUnary(math + 3),
+    add: vectorBinary(math + 4),
+    sub: vectorBinary(math + 5),
+    mul: vectorBinary(math + 6),
+    div: vectorBinary(math + 7),
     and: v128.and,
     or: v128.or,
-    all: vector1(all),
+    all: vectorUnary(all),
     select: (truth, a, b) => v128.select(a, b, truth),
   }
 }
@@ -126,15 +117,16 @@ export const f32: FloatOps & {
 } = {
   ...scalar(false, 0x5b, 0x8b),
   /** From f64. */
-  demote: unary(0xb6),
-  fromI32: unary(0xb2),
-  fromI64: unary(0xb4),
+  demote: unaryOp(0xb6),
+  fromI32: unaryOp(0xb2),
+  fromI64: unaryOp(0xb4),
 }
 
 export const f64: FloatOps & {
   readonly promote: Unary
   readonly fromI32: Unary
   readonly fromI64: Unary
+  readonly fromU64: Unary
   readonly ceil: Unary
   readonly floor: Unary
   readonly trunc: Unary
@@ -144,14 +136,15 @@ export const f64: FloatOps & {
 } = {
   ...scalar(true, 0x61, 0x99),
   /** From f32. */
-  promote: unary(0xbb),
-  fromI32: unary(0xb7),
-  fromI64: unary(0xb9),
-  ceil: unary(0x9b),
-  floor: unary(0x9c),
-  trunc: unary(0x9d),
+  promote: unaryOp(0xbb),
+  fromI32: unaryOp(0xb7),
+  fromI64: unaryOp(0xb9),
+  fromU64: unaryOp(0xba),
+  ceil: unaryOp(0x9b),
+  floor: unaryOp(0x9c),
+  trunc: unaryOp(0x9d),
   /** Ties to even. */
-  nearest: unary(0x9e),
+  nearest: unaryOp(0x9e),
   /** Truncated; what does not fit becomes the nearest integer that does. */
   toI32: saturating(2),
   toI64: saturating(6),
@@ -162,9 +155,9 @@ export const f32x4: FloatOps & {
   readonly toI32: Unary
 } = {
   ...lanes(false, 0x41, 0xe0, 0xa3),
-  fromI32: vector1(0xfa),
+  fromI32: vectorUnary(0xfa),
   /** Truncated; what does not fit becomes the nearest integer that does. */
-  toI32: vector1(0xf8),
+  toI32: vectorUnary(0xf8),
 }
 
 export const f64x2: FloatOps & {
@@ -173,6 +166,6 @@ export const f64x2: FloatOps & {
 } = {
   ...lanes(true, 0x47, 0xec, 0xc3),
   /** From the lower two lanes of f32x4, of i32x4. */
-  promoteLow: vector1(0x5f),
-  fromLowI32: vector1(0xfe),
+  promoteLow: vectorUnary(0x5f),
+  fromLowI32: vectorUnary(0xfe),
 }

@@ -3,17 +3,23 @@
  * Source: "WebAssembly Core Specification", "Vector Instructions" of the chapter "Binary Format".
  */
 
-import { type Binary, type Code, type Load, memoryOffset, type Store, type Unary, unsignedLeb } from './wasm-emitter.js'
+import { type Binary, type Code, instruction, type Load, memoryOffset, type Store, type Unary, unsignedLeb } from './wasm-emitter.js'
 
-const vector1 =
-  (opcode: number): Unary =>
-  (a) => [a, 0xfd, unsignedLeb(opcode)]
-const vector2 =
-  (opcode: number): Binary =>
-  (a, b) => [a, b, 0xfd, unsignedLeb(opcode)]
-const vectorLoad =
-  (opcode: number): Load =>
-  (address, offset = 0) => [address, 0xfd, unsignedLeb(opcode), 0, memoryOffset(offset)]
+function prefixed(opcode: number): readonly number[] {
+  return [0xfd, ...unsignedLeb(opcode)]
+}
+/** Vector instructions of one and two operands. */
+export function vectorUnary(opcode: number): Unary {
+  const bytes = prefixed(opcode)
+  return (a) => instruction(bytes, a)
+}
+export function vectorBinary(opcode: number): Binary {
+  const bytes = prefixed(opcode)
+  return (a, b) => instruction(bytes, [a, b])
+}
+function vectorLoad(opcode: number): Load {
+  return (address, offset = 0) => instruction([...prefixed(opcode), 0, ...memoryOffset(offset)], address)
+}
 
 /** What all integer lane shapes have in common. Shift counts are i32, taken modulo the lane's width; comparisons give lanes of all ones or zeros. */
 export interface LaneOps {
@@ -44,20 +50,20 @@ interface NarrowLaneOps extends LaneOps {
 function laneOps(size: number, splat: number, test: number, gtS: number, first: number): LaneOps {
   return {
     size,
-    splat: vector1(splat),
-    eq: vector2(test),
-    gtS: vector2(gtS),
-    abs: vector1(first),
-    bitmask: vector1(first + 4),
-    shl: vector2(first + 11),
-    shrS: vector2(first + 12),
-    shrU: vector2(first + 13),
-    add: vector2(first + 14),
-    sub: vector2(first + 17),
+    splat: vectorUnary(splat),
+    eq: vectorBinary(test),
+    gtS: vectorBinary(gtS),
+    abs: vectorUnary(first),
+    bitmask: vectorUnary(first + 4),
+    shl: vectorBinary(first + 11),
+    shrS: vectorBinary(first + 12),
+    shrU: vectorBinary(first + 13),
+    add: vectorBinary(first + 14),
+    sub: vectorBinary(first + 17),
   }
 }
 function minMax(first: number): Pick<NarrowLaneOps, 'minS' | 'minU' | 'maxS' | 'maxU'> {
-  return { minS: vector2(first), minU: vector2(first + 1), maxS: vector2(first + 2), maxU: vector2(first + 3) }
+  return { minS: vectorBinary(first), minU: vectorBinary(first + 1), maxS: vectorBinary(first + 2), maxU: vectorBinary(first + 3) }
 }
 
 export const i8x16: NarrowLaneOps & {
@@ -74,14 +80,14 @@ export const i8x16: NarrowLaneOps & {
 } = {
   ...laneOps(8, 0x0f, 0x23, 0x27, 0x60),
   ...minMax(0x76),
-  addSatS: vector2(0x6f),
-  addSatU: vector2(0x70),
-  subSatS: vector2(0x72),
-  subSatU: vector2(0x73),
-  averageU: vector2(0x7b),
-  narrowS: vector2(0x65),
-  narrowU: vector2(0x66),
-  swizzle: vector2(0x0e),
+  addSatS: vectorBinary(0x6f),
+  addSatU: vectorBinary(0x70),
+  subSatS: vectorBinary(0x72),
+  subSatU: vectorBinary(0x73),
+  averageU: vectorBinary(0x7b),
+  narrowS: vectorBinary(0x65),
+  narrowU: vectorBinary(0x66),
+  swizzle: vectorBinary(0x0e),
 }
 /** Lanes made from lanes of half their width. */
 interface Extensions {
@@ -94,12 +100,12 @@ interface Extensions {
 }
 function extensions(extend: number, multiply: number): Extensions {
   return {
-    extendLowS: vector1(extend),
-    extendLowU: vector1(extend + 2),
-    multiplyLowS: vector2(multiply),
-    multiplyHighS: vector2(multiply + 1),
-    multiplyLowU: vector2(multiply + 2),
-    multiplyHighU: vector2(multiply + 3),
+    extendLowS: vectorUnary(extend),
+    extendLowU: vectorUnary(extend + 2),
+    multiplyLowS: vectorBinary(multiply),
+    multiplyHighS: vectorBinary(multiply + 1),
+    multiplyLowU: vectorBinary(multiply + 2),
+    multiplyHighU: vectorBinary(multiply + 3),
   }
 }
 export const i16x8: NarrowLaneOps &
@@ -121,17 +127,17 @@ export const i16x8: NarrowLaneOps &
   ...laneOps(16, 0x10, 0x2d, 0x31, 0x80),
   ...minMax(0x96),
   ...extensions(0x87, 0x9c),
-  addSatS: vector2(0x8f),
-  addSatU: vector2(0x90),
-  subSatS: vector2(0x92),
-  subSatU: vector2(0x93),
-  averageU: vector2(0x9b),
-  narrowS: vector2(0x85),
-  narrowU: vector2(0x86),
-  mul: vector2(0x95),
-  extendHighS: vector1(0x88),
-  extendHighU: vector1(0x8a),
-  pairsU: vector1(0x7d),
+  addSatS: vectorBinary(0x8f),
+  addSatU: vectorBinary(0x90),
+  subSatS: vectorBinary(0x92),
+  subSatU: vectorBinary(0x93),
+  averageU: vectorBinary(0x9b),
+  narrowS: vectorBinary(0x85),
+  narrowU: vectorBinary(0x86),
+  mul: vectorBinary(0x95),
+  extendHighS: vectorUnary(0x88),
+  extendHighU: vectorUnary(0x8a),
+  pairsU: vectorUnary(0x7d),
 }
 export const i32x4: NarrowLaneOps &
   Extensions & {
@@ -144,9 +150,9 @@ export const i32x4: NarrowLaneOps &
   ...laneOps(32, 0x11, 0x37, 0x3b, 0xa0),
   ...minMax(0xb6),
   ...extensions(0xa7, 0xbc),
-  mul: vector2(0xb5),
-  dot: vector2(0xba),
-  pairsU: vector1(0x7f),
+  mul: vectorBinary(0xb5),
+  dot: vectorBinary(0xba),
+  pairsU: vectorUnary(0x7f),
 }
 export const i64x2: LaneOps & Extensions = {
   ...laneOps(64, 0x12, 0xd6, 0xd9, 0xc0),
@@ -175,17 +181,17 @@ export const v128: {
   shuffle(a: Code, b: Code, bytes: readonly number[]): Code
 } = {
   load: vectorLoad(0x00),
-  store: (address, value, offset = 0) => [address, value, 0xfd, 0x0b, 0, memoryOffset(offset)],
+  store: (address, value, offset = 0) => instruction([0xfd, 0x0b, 0, ...memoryOffset(offset)], [address, value]),
   load32: vectorLoad(0x5c),
   load64: vectorLoad(0x5d),
   load64Splat: vectorLoad(0x0a),
-  not: vector1(0x4d),
-  and: vector2(0x4e),
-  andNot: vector2(0x4f),
-  or: vector2(0x50),
-  xor: vector2(0x51),
-  anyTrue: vector1(0x53),
-  const: (bytes) => [0xfd, 0x0c, bytes],
-  select: (a, b, mask) => [a, b, mask, 0xfd, 0x52],
-  shuffle: (a, b, bytes) => [a, b, 0xfd, 0x0d, bytes],
+  not: vectorUnary(0x4d),
+  and: vectorBinary(0x4e),
+  andNot: vectorBinary(0x4f),
+  or: vectorBinary(0x50),
+  xor: vectorBinary(0x51),
+  anyTrue: vectorUnary(0x53),
+  const: (bytes) => instruction([0xfd, 0x0c, ...bytes], []),
+  select: (a, b, mask) => instruction([0xfd, 0x52], [a, b, mask]),
+  shuffle: (a, b, bytes) => instruction([0xfd, 0x0d, ...bytes], [a, b]),
 }

@@ -7,7 +7,6 @@
  * cpu/float80-arithmetic.ts and float80-convert.ts.
  */
 
-import { f64, i64FromF64, f64FromI64 } from './wasm-floats.js'
 import {
   block,
   branch,
@@ -26,6 +25,7 @@ import {
   setLocal,
   type ValueType,
 } from './wasm-emitter.js'
+import { f64 } from './wasm-floats.js'
 
 /** How far the bits of the status word are above their places in a result's word. */
 export const WORD_STATUS_SHIFT = 16
@@ -65,7 +65,7 @@ interface Variable {
   set(value: Code): Code
 }
 
-function variable(work: Pick<Work, 'local'>, type: ValueType): Variable {
+function variable(work: Work, type: ValueType): Variable {
   const index = work.local(type)
   return { get: getLocal(index), set: (value) => setLocal(index, value) }
 }
@@ -385,8 +385,8 @@ export function rootOfNumber(work: Work, control: Code, x: Number80): Code {
       high.set(i64.shrU(high.get, one)),
     ]),
     // The root of the upper half, whose double is near enough to be wrong by one at most; `over` is what it leaves.
-    estimate.set(f64.sqrt(f64FromI64(high.get))),
-    half.set(i64FromF64(estimate.get)),
+    estimate.set(f64.sqrt(f64.fromU64(high.get))),
+    half.set(f64.toI64(estimate.get)),
     half.set(select(i64.gtU(half.get, LOW32), LOW32, half.get)),
     over.set(i64.sub(high.get, i64.mul(half.get, half.get))),
     ifElse(i64.ltS(over.get, ZERO64), [

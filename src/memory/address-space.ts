@@ -225,6 +225,11 @@ export class AddressSpace implements PhysicalBus, Stateful<AddressSpaceState> {
     return subscribe(this.#codeListeners, listener)
   }
 
+  /** Tells those who listen with {@link onCodeWrite} that all of a page changes, before it does: they need not be asked for every byte then. `frame`: byte offset in {@link bytes} / 4096. */
+  forgetCode(frame: number): void {
+    if (this.frameWatch[frame]! & WATCH_CODE) this.#noteFrame(frame, 0, PAGE_SIZE)
+  }
+
   /** Calls `listener` when {@link setWatch} sets a bit that was clear, so that other CPUs drop cached writability of the page. */
   onWatchChange(listener: (page: number, bit: number) => void): () => void {
     return subscribe(this.#watchListeners, listener)

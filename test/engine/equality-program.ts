@@ -34,7 +34,7 @@ export function dealer(
   }
 }
 
-function cuts(random: Random): number[] {
+export function cuts(random: Random): number[] {
   const kind = random.below(4)
   if (kind === 0) return []
   const most = kind === 1 ? 3 : kind === 2 ? 40 : 500
@@ -42,7 +42,7 @@ function cuts(random: Random): number[] {
 }
 
 /** Something from outside: wires, nothing, or a direct memory access into code and data. */
-function outside(random: Random): ((board: EqualityBoard) => void) | undefined {
+export function outside(random: Random): ((board: EqualityBoard) => void) | undefined {
   const kind = random.below(10)
   const at = 0x10000 + random.below(0x1d000)
   const bytes = Uint8Array.from({ length: 1 + random.below(8) }, () => random.next())
@@ -64,7 +64,7 @@ function outside(random: Random): ((board: EqualityBoard) => void) | undefined {
 }
 
 /** In the code area or a handler. */
-function contains(board: EqualityBoard): boolean {
+export function contains(board: EqualityBoard): boolean {
   const { s } = board.cpu
   const linear = s.longMode && s.segAttr(1) & 0x2000 ? s.rip : s.segBase(1) + s.rip
   return (linear >= HANDLERS && linear < HANDLERS_END) || (linear >= CODE && linear < CODE_END)

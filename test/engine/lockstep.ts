@@ -287,7 +287,14 @@ function runAll(program: Program, boards: readonly EqualityBoard[], limit: numbe
 export function lockstep(program: Program, options: LockstepOptions = {}): number {
   const boards = boardsFor(program, options)
   options.prepare?.(boards)
-  const { ran, board } = runAll(program, boards, Number.POSITIVE_INFINITY)
+  let outcome: Outcome
+  try {
+    outcome = runAll(program, boards, Number.POSITIVE_INFINITY)
+  } catch (error) {
+    pool.clear()
+    throw error
+  }
+  const { ran, board } = outcome
   if (board === undefined) return ran
   const seen = differences(boards[0]!, board)
   pool.clear()

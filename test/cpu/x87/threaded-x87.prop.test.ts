@@ -22,6 +22,7 @@ const OPERATIONS = [
   'fcompp\nfnstsw ax',
   'fucomip st0, st1',
   'fxch st0, st1',
+  'fsqrt',
   'fchs\nfabs',
   'fst qword [9040h]\nfstp dword [9048h]',
   'fistp dword [9040h]\nfistp qword [9048h]',
