@@ -3,7 +3,7 @@
  * every page of memory the list of its blocks. A full store is emptied; nothing is evicted one by one.
  */
 
-import { UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_SIZE } from '../cpu/uops.js'
+import { UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_LENGTH, UOP_SIZE } from '../cpu/uops.js'
 import {
   BLOCK_BYTES,
   BLOCK_COUNT,
@@ -169,17 +169,26 @@ export class BlockStore {
     if (i32[word + (BLOCK_MODE >> 2)] === MODE_DROPPED) return
     this.unhash(at)
     i32[word + (BLOCK_MODE >> 2)] = MODE_DROPPED
-    const end = at + BLOCK_HEADER_SIZE + i32[word + (BLOCK_RECORDS >> 2)]! * UOP_SIZE
     this.onDrop?.(at)
-    let index = -1
+    const end = at + BLOCK_HEADER_SIZE + i32[word + (BLOCK_RECORDS >> 2)]! * UOP_SIZE
+    // Links still lead here, and instructions without records (NOP) may lie before one that bails: it bails at the first of them.
+    let from = 0
+    let left = i32[word + (BLOCK_COUNT >> 2)]!
+    let last = -1
     for (let record = at + BLOCK_HEADER_SIZE; record < end; record += UOP_SIZE) {
-      if (u8[record + UOP_INDEX] !== index) u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL
-      index = u8[record + UOP_INDEX]!
+      const index = u8[record + UOP_INDEX]!
+      const length = u8[record + UOP_LENGTH]!
+      if (index === last) continue
+      const ip = u16[(record + UOP_IP) >> 1]!
+      u16[(record + UOP_HANDLER) >> 1] = HANDLER_BAIL
+      u16[(record + UOP_IP) >> 1] = from
+      u8[record + UOP_INDEX] = left
+      // The check before the first instruction has no length.
+      if (length === 0) continue
+      last = index
+      from = ip + length
+      left = index - 1
     }
-    // Links still lead here, and the first instruction need not have records: what bails is the block as a whole, from its start.
-    const first = at + BLOCK_HEADER_SIZE
-    u16[(first + UOP_IP) >> 1] = 0
-    u8[first + UOP_INDEX] = i32[word + (BLOCK_COUNT >> 2)]!
   }
 
   private unhash(block: number): void {

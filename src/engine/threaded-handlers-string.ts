@@ -155,24 +155,27 @@ function defineOne(
     const bulk = repeat && !compares && name !== 'LODS' ? bulkCount(g, w, source, target!, step, count, elements) : []
     const many = i64.gtU(getLocal(elements), i64.const(1))
     const length = i32.shl(i32.wrap(getLocal(elements)), i32.const(w.index))
+    // Read before the target is found: the walk for that may set bits in page tables, and those may be the source.
+    const [readSource, read] = source && target ? g.keep(w.ops.type, w.load(getLocal(source.place))) : [[], []]
 
     let work: Code
     if (name === 'MOVS') {
-      const one = w.store(getLocal(target!.place), w.load(getLocal(source!.place)))
-      work = repeat ? ifElse(many, memoryCopy(getLocal(target!.place), getLocal(source!.place), length), one) : one
+      const copy = memoryCopy(getLocal(target!.place), getLocal(source!.place), length)
+      work = [repeat ? ifElse(many, copy) : [], w.store(getLocal(target!.place), read)]
     } else if (name === 'STOS') {
       const one = w.store(getLocal(target!.place), w.load(base, RAX))
       work = repeat ? ifElse(many, fill(g, w, getLocal(target!.place), length), one) : one
     } else if (name === 'LODS') {
       work = w.storeSlot(base, w.load(getLocal(source!.place)), RAX)
     } else {
-      const [setX, x] = g.keep(w.ops.type, name === 'CMPS' ? w.load(getLocal(source!.place)) : w.load(base, RAX))
+      const [setX, x] = name === 'CMPS' ? [[], read] : g.keep(w.ops.type, w.load(base, RAX))
       const [setY, y] = g.keep(w.ops.type, w.load(getLocal(target!.place)))
       const [setR, r] = g.keep(w.ops.type, w.ops.sub(x, y))
       work = [setX, setY, setR, g.arithmeticFlags(w, 'sub', x, y, r)]
     }
     const iteration: Code = [
       source?.find ?? [],
+      readSource,
       target?.find ?? [],
       setLocal(elements, i64.const(1)),
       bulk,

@@ -275,6 +275,28 @@ function fold32(math: number, a: number, b: number): number {
       return a >>> b
   }
 }
+/** Of two numbers that fit 32 bits with sign: the result, or NaN if it might need more than a number has. */
+function foldSmall64(math: number, a: number, b: number): number {
+  switch (math) {
+    case MATH.ADD:
+      return a + b
+    case MATH.SUB:
+      return a - b
+    case MATH.AND:
+      return a & b
+    case MATH.OR:
+      return a | b
+    case MATH.XOR:
+      return a ^ b
+    default:
+      return Number.NaN
+  }
+}
+function foldConstants64(math: number, a: Code, b: Code): Code {
+  const small = foldSmall64(math, known64(a), known64(b))
+  if (known64(a) === known64(a) && known64(b) === known64(b) && small === small) return const64(small)
+  return const64(fold64(math, knownBig(a)!, knownBig(b)!))
+}
 function fold64(math: number, a: bigint, b: bigint): bigint {
   switch (math) {
     case MATH.ADD:
@@ -324,11 +346,11 @@ export function math64(op: number, a: Code, b: Code): Code {
     return binaryNode(op, a, b)
   }
   if (known64(b) === NEUTRAL[math]) return a
-  if ((a as Node).op === KIND.CONST64) return const64(fold64(math, knownBig(a)!, knownBig(b)!))
+  if ((a as Node).op === KIND.CONST64) return foldConstants64(math, a, b)
   if (op === AND64 && is(a, EXTEND_U) && knownBig(b) === 0xffffffffn) return a
   if (FREE[math]! && is(a, op)) {
-    const inner = knownBig(a.b)
-    if (inner !== undefined) return math64(op, a.a, const64(fold64(math, inner, knownBig(b)!)))
+    const inner = a.b
+    if ((inner as Node).op === KIND.CONST64) return math64(op, a.a, foldConstants64(math, inner, b))
   }
   return binaryNode(op, a, b)
 }
