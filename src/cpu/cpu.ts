@@ -184,6 +184,11 @@ export class Cpu implements EngineHost {
     return this.retired
   }
 
+  /** See `Engine.counters`. */
+  get engineCounters(): Readonly<Record<string, number>> {
+    return this.engine.counters?.() ?? {}
+  }
+
   get engineName(): string {
     return this.engine.name
   }

@@ -39,6 +39,8 @@ export interface Engine {
    * stale. `kept`, one bit per byte of the page and all clear, is where the engine marks the bytes of what it keeps from that page.
    */
   invalidate(frame: number, from: number, to: number, kept: Uint8Array): void
+  /** What the engine did since it was made, by name: for people, so names and number may change. */
+  counters?(): Readonly<Record<string, number>>
   /** Everything that depends on translation, segment bases or modes must be looked up again. */
   contextChanged(): void
 }

@@ -33,6 +33,8 @@ export interface RunSummary {
   readonly unmappedPorts: number
   readonly dmaTransfers: number
   readonly resets: number
+  /** What the first processor's engine did, by name. */
+  readonly engineCounters: Readonly<Record<string, number>>
 }
 
 interface Counters {
@@ -66,6 +68,7 @@ interface Counters {
 export class RunStatistics {
   readonly #pc: Pc
   #start: Counters | undefined
+  #engineStart: Readonly<Record<string, number>> = {}
 
   constructor(pc: Pc, options: { readonly since?: 'now' | 'power-on' } = {}) {
     this.#pc = pc
@@ -75,6 +78,7 @@ export class RunStatistics {
   /** Counts from here. */
   restart(): void {
     this.#start = read(this.#pc)
+    this.#engineStart = this.#pc.cpu.engineCounters
   }
 
   /** What happened since the start. */
@@ -99,6 +103,7 @@ export class RunStatistics {
       unmappedPorts: since('unmappedPorts'),
       dmaTransfers: since('dmaTransfers'),
       resets: since('resets'),
+      engineCounters: difference(this.#pc.cpu.engineCounters, this.#engineStart),
     }
   }
 }
@@ -123,6 +128,17 @@ function read(pc: Pc): Counters {
     dmaTransfers: pc.board.dma.transfers,
     resets: pc.resets,
   }
+}
+
+/** Counts since the start; `bytes of code now` and its like are not sums. */
+function difference(
+  now: Readonly<Record<string, number>>,
+  start: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const result: Record<string, number> = {}
+  for (const [name, count] of Object.entries(now))
+    result[name] = name.endsWith(' now') ? count : count - (start[name] ?? 0)
+  return result
 }
 
 function vectors(now: Float64Array, start: Float64Array | undefined, name: (vector: number) => string): VectorCount[] {
@@ -168,6 +184,7 @@ export function formatRunSummary(summary: RunSummary, hostMs?: number): string {
   ]
   if (s.nmis > 0) lines.push(row('NMIs', grouped(s.nmis)))
   if (s.resets > 0) lines.push(row('resets', grouped(s.resets)))
+  for (const [name, count] of Object.entries(s.engineCounters)) lines.push(row(name, grouped(count)))
   if (hostMs !== undefined) {
     lines.push(row('host time', `${(hostMs / 1000).toFixed(2)} s`))
     lines.push(row('speed', `${(s.instructions / hostMs / 1000).toFixed(1)} MIPS`))

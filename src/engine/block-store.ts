@@ -9,11 +9,11 @@ import {
   BLOCK_COUNT,
   BLOCK_HASH_NEXT,
   BLOCK_HEADER_SIZE,
+  BLOCK_HEAT,
   BLOCK_MODE,
   BLOCK_PAGE_NEXT,
   BLOCK_PLACE,
   BLOCK_RECORDS,
-  BLOCK_HEAT,
 } from './threaded-builder.js'
 import { HANDLER_BAIL } from './threaded-registry.js'
 

@@ -10,7 +10,7 @@ export function referenceExecutor(cpu: CpuCore): Executor {
   return new ReferenceEngine(cpu)
 }
 
-export { hasTailCalls } from './threaded.js'
 export type { TranslationOptions, TranslationStatistics } from './regions.js'
+export { hasTailCalls } from './threaded.js'
 export { threadedEngine } from './threaded-engine.js'
 export { translatedEngine, translatedEngineWith } from './translated.js'

@@ -22,7 +22,7 @@ import {
   EXT_SEG_MASK,
   EXT_SEG_SHIFT,
   UOP,
-  UOP_A,
+  type UOP_A,
   UOP_B,
   UOP_C,
   UOP_EXT,
@@ -33,8 +33,8 @@ import {
   UOP_OP,
 } from '../cpu/uops.js'
 import { carryOf, conditionOf, flagsOf, type Operands, SETTER } from './region-flags.js'
-import { RegionX87 } from './region-x87.js'
 import { pageKey } from './region-pages.js'
+import { RegionX87 } from './region-x87.js'
 import {
   ACCESS_RUN,
   ACCESS_WRITE,
@@ -49,15 +49,36 @@ import {
   PC,
   pc,
   REGION_EXITS,
-  type RegionExit,
   REMAINING,
+  type RegionExit,
   RIP,
   remaining,
   rip,
   type Tail,
   type Width,
 } from './threaded-builder.js'
-import { block, blockOf, branch, branchIf, type Code, call, getLocal, I32, I64, i32, i64, ifElse, type Label, label, Locals, returnCall, setLocal, teeLocal, type ValueType } from './wasm-emitter.js'
+import {
+  block,
+  blockOf,
+  branch,
+  branchIf,
+  type Code,
+  call,
+  getLocal,
+  I32,
+  I64,
+  i32,
+  i64,
+  ifElse,
+  isConstant,
+  type Label,
+  Locals,
+  label,
+  returnCall,
+  setLocal,
+  teeLocal,
+  type ValueType,
+} from './wasm-emitter.js'
 
 /** {@link RegionBuilder.flags}: what set the flags is known at run time only, in the local of that name. */
 export const SETTER_UNKNOWN = -1
@@ -118,6 +139,10 @@ export class RegionBuilder extends HandlerBuilder {
     jump: label(),
     follow: label(),
   }
+
+  /** Ways out that store flags first. */
+  private readonly flagExits: { readonly exit: 'jump' | 'follow'; readonly flags: number; readonly target: Label }[] =
+    []
 
   private readonly imports: RegionImports
   private readonly u8: Uint8Array
@@ -190,6 +215,10 @@ export class RegionBuilder extends HandlerBuilder {
   /** A local of the current record. */
   override local(type: ValueType): number {
     return this.locals.scratch(type)
+  }
+
+  override keep(type: ValueType, value: Code): [Code, Code] {
+    return isConstant(value) ? [[], value] : super.keep(type, value)
   }
 
   private slotLocal(slot: number): number {
@@ -373,6 +402,8 @@ export class RegionBuilder extends HandlerBuilder {
     const { flags } = this
     if (flags === SETTER.COMPUTED) return []
     this.flags = SETTER.COMPUTED
+    // The same flags as before, in other locals: what still bails finds them there.
+    this.flagsBefore = SETTER.COMPUTED
     const fromMemory: Code = [
       setLocal(this.x, i64.load(i32.const(0), this.cpu + OFF_FLAG_RESULT)),
       setLocal(this.y, i64.load32U(i32.const(0), this.cpu + OFF_FLAG_AUX)),
@@ -472,15 +503,15 @@ export class RegionBuilder extends HandlerBuilder {
   }
 
   override address(form: Form, linear: number, bytes: number, write: boolean): Code {
-    if (form === FORMS.BASE64 || form === FORMS.SEG16 || form === FORMS.SEG32) return this.segmented(form, linear, bytes, write)
+    if (form === FORMS.BASE64 || form === FORMS.SEG16 || form === FORMS.SEG32)
+      return this.segmented(form, linear, bytes, write)
     const wide = form === FORMS.FLAT64_D || form === FORMS.FLAT64_X
     const indexed = form === FORMS.FLAT32_X || form === FORMS.FLAT64_X
     return setLocal(linear, wide ? this.wideSum(indexed) : i64.extendU(this.narrowSum(indexed)))
   }
 
   private segmented(form: Form, linear: number, bytes: number, write: boolean): Code {
-    if (form === FORMS.BASE64)
-      return setLocal(linear, i64.add(this.wideSum(true), i64.load(this.segment(), 0x100 + 8)))
+    if (form === FORMS.BASE64) return setLocal(linear, i64.add(this.wideSum(true), i64.load(this.segment(), 0x100 + 8)))
     const sum = this.narrowSum(true)
     const offset = i64.extendU(form === FORMS.SEG16 ? i32.and(sum, i32.const(0xffff)) : sum)
     return this.throughSegment(this.segment(), offset, linear, bytes, write)
@@ -541,8 +572,7 @@ export class RegionBuilder extends HandlerBuilder {
       this.forgetting,
     ]
     const known = this.inMemory ? undefined : this.pages.get(pageKey(this, this.record, this.current!.offset))
-    if (known === undefined)
-      return [findEntry, ifElse(differs, miss), setLocal(place, i32.add(addend, low))]
+    if (known === undefined) return [findEntry, ifElse(differs, miss), setLocal(place, i32.add(addend, low))]
     // An access that is not aligned looks into the TLB each time: it may cross pages.
     const aligned = i64.and(getLocal(linear), i64.const(-4096 | (bytes - 1)))
     return [
@@ -584,10 +614,7 @@ export class RegionBuilder extends HandlerBuilder {
   /** Stores the flags by a description in PC. */
   private describedFlags(): Code {
     const setter = i32.shrU(pc, i32.const(SETTER_SHIFT))
-    return [
-      ifElse(setter, setLocal(this.setter, i32.add(setter, i32.const(SETTER_UNKNOWN)))),
-      this.storeUnknownFlags(),
-    ]
+    return [ifElse(setter, setLocal(this.setter, i32.add(setter, i32.const(SETTER_UNKNOWN)))), this.storeUnknownFlags()]
   }
 
   /** Sets RIP and the budget by a description in PC. */
@@ -660,7 +687,8 @@ export class RegionBuilder extends HandlerBuilder {
       this.describedPosition(),
       this.tailCall(exit),
     ]
-    let code: Code = [block(this.exits.jump, body), leave('jump'), this.tailCall('jump')]
+    let code: Code = [block(this.exits.jump, this.withFlagExits('jump', body)), leave('jump'), this.tailCall('jump')]
+    code = this.withFlagExits('follow', code)
     code = [
       setLocal(RIP, i64.add(i64.extendU(blockOf(I32, this.exits.follow, code)), getLocal(this.origin))),
       leave('follow'),
@@ -686,34 +714,50 @@ export class RegionBuilder extends HandlerBuilder {
     return branchIf(this.exits.budget, i32.ltS(left, i32.const(0)), this.describe(offset, count, this.flags))
   }
 
+  /** The label of the way out that stores what `flags` says first. Afterwards they are MEMORY. */
+  private exitWithFlags(exit: 'jump' | 'follow'): Label {
+    const { flags } = this
+    this.flags = SETTER.MEMORY
+    if (flags === SETTER.MEMORY) return this.exits[exit]
+    const known = this.flagExits.find((other) => other.exit === exit && other.flags === flags)
+    if (known !== undefined) return known.target
+    const target = label()
+    this.flagExits.push({ exit, flags, target })
+    return target
+  }
+
+  /** What is at the labels of {@link exitWithFlags}, around `inner`. */
+  private withFlagExits(exit: 'jump' | 'follow', inner: Code): Code {
+    let code = inner
+    for (const { exit: other, flags, target } of this.flagExits) {
+      if (other !== exit) continue
+      this.locals.release()
+      this.flags = flags
+      const store = this.storeFlags()
+      code =
+        exit === 'jump'
+          ? [block(target, code), store, branch(this.exits.jump)]
+          : branch(this.exits.follow, [blockOf(I32, target, code), store])
+    }
+    return code
+  }
+
   /** Leaves for the block at the RIP that the caller has set, through the cache of jumps. */
   leaveByJump(): Code {
-    return [this.storeFlags(), branch(this.exits.jump)]
+    return branch(this.exitWithFlags('jump'))
   }
 
   /** Leaves for the block at `offset` of the page, through the link field at `site`. */
   leaveByLink(offset: number, site: number): Code {
-    return [
-      this.storeFlags(),
-      setLocal(PC, i32.const(site)),
-      branch(this.exits.follow, i32.const(offset)),
-    ]
+    return [setLocal(PC, i32.const(site)), branch(this.exitWithFlags('follow'), i32.const(offset))]
   }
 
   /** The current record is a helper's: leaves for it. */
   override leaveForHelper(): Code {
-    if (this.inMemory)
-      return [this.position(), setLocal(PC, this.pc), this.tailCall('helper')]
+    if (this.inMemory) return [this.position(), setLocal(PC, this.pc), this.tailCall('helper')]
     const temporaries: Code[] = []
-    for (let n = 0; n < 8; n++)
-      if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
-    return [
-      temporaries,
-      this.storeFlags(),
-      this.position(),
-      setLocal(PC, this.pc),
-      branch(this.exits.helper),
-    ]
+    for (let n = 0; n < 8; n++) if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
+    return [temporaries, this.storeFlags(), this.position(), setLocal(PC, this.pc), branch(this.exits.helper)]
   }
 
   // --- handlers that work on the state block --------------------------------------------------------------------------
@@ -730,8 +774,7 @@ export class RegionBuilder extends HandlerBuilder {
   /** A body that finds all of the state in memory. It leaves by itself, or goes on with `after` when it links to the next block. */
   inStateBlock(body: () => Code, changes: readonly number[], after: () => Code): Code {
     const temporaries: Code[] = []
-    for (let n = 0; n < 8; n++)
-      if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
+    for (let n = 0; n < 8; n++) if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
     const before: Code = [
       temporaries,
       this.storeFlags(),

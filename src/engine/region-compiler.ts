@@ -3,12 +3,35 @@
  * them one by one, then {@link RegionCompiler.take} the module.
  */
 
-import { UOP, UOP_A, UOP_B, UOP_C, UOP_EXT, UOP_HANDLER, UOP_IMM, UOP_IMM_HI, UOP_OP, UOP_SIZE, UOP_VALUE, X87_QUIET } from '../cpu/uops.js'
+import {
+  UOP,
+  UOP_A,
+  UOP_B,
+  UOP_C,
+  UOP_EXT,
+  UOP_HANDLER,
+  UOP_IMM,
+  UOP_IMM_HI,
+  UOP_OP,
+  UOP_SIZE,
+  UOP_VALUE,
+  X87_QUIET,
+} from '../cpu/uops.js'
 import { type RegionBlock, RegionBuilder, SETTER_UNKNOWN } from './region-builder.js'
 import { SETTER, STORE_FLAGS_PARAMS } from './region-flags.js'
 import { structure } from './region-flow.js'
 import { planPages } from './region-pages.js'
-import { BLOCK_COUNT, BLOCK_HEADER_SIZE, type Form, HANDLER_PARAMS, PC, pc, REMAINING, RIP, remaining, WIDTHS } from './threaded-builder.js'
+import {
+  BLOCK_COUNT,
+  BLOCK_HEADER_SIZE,
+  type Form,
+  HANDLER_PARAMS,
+  pc,
+  REMAINING,
+  RIP,
+  remaining,
+  WIDTHS,
+} from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN } from './threaded-handlers-control.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import type { HandlerSelector } from './threaded-select.js'
@@ -96,13 +119,12 @@ const onOne: Signature = { params: [I64, I32, I32], results: [I64, I32] }
 const onTwo: Signature = { params: [I64, I32, I64, I32, I32], results: [I64, I32] }
 /** Types of the x87's functions on values: see threaded-x87-functions.ts. */
 const X87_PARAMS: Readonly<Record<string, Signature>> = {
-  sum: onTwo,
-  product: onTwo,
   quotient: onTwo,
   rootOf: onOne,
   singleOf: onOne,
   doubleOf: onOne,
   integerOf: onOne,
+  rounded: { params: [I64, I64, I32], results: [I64, I32] },
 }
 
 export class RegionCompiler {
@@ -304,7 +326,11 @@ export class RegionCompiler {
       case UOP.HELPER:
         if (handler.name === 'HELPER') return g.leaveForHelper()
         if (bails) break
-        return g.inStateBlock(() => handler.body(g), [], () => [])
+        return g.inStateBlock(
+          () => handler.body(g),
+          [],
+          () => [],
+        )
       case UOP.LOOP:
       case UOP.JCXZ:
         if (bails) break
@@ -318,7 +344,11 @@ export class RegionCompiler {
       case UOP.LODS:
       case UOP.SCAS:
         if (bails) break
-        return g.inStateBlock(() => handler.body(g), [0, RCX, RSI, RDI], () => edge(imm, LINK_STRING))
+        return g.inStateBlock(
+          () => handler.body(g),
+          [0, RCX, RSI, RDI],
+          () => edge(imm, LINK_STRING),
+        )
       case UOP.STORE_V:
         if (bails) break
         return g.throughMemory(g.slotNumbers(UOP_A), [], () => handler.body(g))

@@ -4,7 +4,16 @@
  */
 
 import { OFF_FLAG_AUX, OFF_FLAG_RESULT } from '../cpu/layout.js'
-import { base, carriesOfAdd, carriesOfSub, type HandlerBuilder, shiftAux, stepAux, WIDTHS, type Width } from './threaded-builder.js'
+import {
+  base,
+  carriesOfAdd,
+  carriesOfSub,
+  type HandlerBuilder,
+  shiftAux,
+  stepAux,
+  WIDTHS,
+  type Width,
+} from './threaded-builder.js'
 import {
   block,
   branchTable,
@@ -129,7 +138,7 @@ export function flagsOf(g: Keep, setter: number, operands: Operands): { before: 
 }
 
 /** CF, 0 or 1, without the rest; undefined where computing all is as good. */
-export function carryOf(g: Keep, setter: number, operands: Operands): [Code, Code] | undefined {
+export function carryOf(_g: Keep, setter: number, operands: Operands): [Code, Code] | undefined {
   const { x, y, z } = operands
   const w = WIDTHS[(setter & 3) as 0]!
   const o = w.ops

@@ -6,7 +6,18 @@
  * "structured control instructions" compose.
  */
 
-import { block, branch, branchTable, type Code, getLocal, i32, type Label, label, loop, setLocal } from './wasm-emitter.js'
+import {
+  block,
+  branch,
+  branchTable,
+  type Code,
+  getLocal,
+  i32,
+  type Label,
+  label,
+  loop,
+  setLocal,
+} from './wasm-emitter.js'
 
 /** A graph of blocks, numbered from 0. */
 export interface FlowGraph {
@@ -113,9 +124,7 @@ class Structurer {
         if (cut.has(node)) continue
         this.ways.set(
           node,
-          several
-            ? () => [setLocal(target, i32.const(node)), branch(labels[n]!)]
-            : () => branch(labels[n]!),
+          several ? () => [setLocal(target, i32.const(node)), branch(labels[n]!)] : () => branch(labels[n]!),
         )
       }
     })
@@ -124,7 +133,8 @@ class Structurer {
     if (entries.length > 1 || first !== 0 || headers[0]!.length > 1) {
       const cases: Label[] = []
       const highest = Math.max(...entries)
-      for (let node = 0; node <= highest; node++) cases.push(labels[entries.includes(node) ? partOf.get(node)! : first!]!)
+      for (let node = 0; node <= highest; node++)
+        cases.push(labels[entries.includes(node) ? partOf.get(node)! : first!]!)
       code = entries.length > 1 ? branchTable(getLocal(target), cases, labels[first!]!) : branch(labels[first!]!)
     }
     parts.forEach((part, n) => {
@@ -154,13 +164,13 @@ class Structurer {
     for (const node of headers) {
       this.ways.set(
         node,
-        headers.length > 1
-          ? () => [setLocal(this.graph.target, i32.const(node)), branch(top)]
-          : () => branch(top),
+        headers.length > 1 ? () => [setLocal(this.graph.target, i32.const(node)), branch(top)] : () => branch(top),
       )
     }
     const body = this.group(part, headers, new Set(headers))
-    headers.forEach((node, n) => this.ways.set(node, before[n]!))
+    headers.forEach((node, n) => {
+      this.ways.set(node, before[n]!)
+    })
     return loop(top, body)
   }
 }

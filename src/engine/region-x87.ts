@@ -17,7 +17,19 @@ import { X87_MEMORY, X87_REGISTER } from '../cpu/x87.js'
 import { FLAG_CF, FLAG_ZF } from '../isa/flags.js'
 import { type Form, type HandlerBuilder, WIDTHS } from './threaded-builder.js'
 import type { X87Functions } from './threaded-x87-functions.js'
-import { type Code, call, getLocal, I32, I64, i32, i64, ifElse, select, setLocal, type ValueType } from './wasm-emitter.js'
+import {
+  type Code,
+  call,
+  getLocal,
+  I32,
+  I64,
+  i32,
+  i64,
+  ifElse,
+  select,
+  setLocal,
+  type ValueType,
+} from './wasm-emitter.js'
 import {
   addNumbers,
   compareNumbers,
@@ -112,7 +124,10 @@ export class RegionX87 {
   /** Locals of the registers by distance: 0 = none yet. */
   private readonly sigs = new Int32Array(8)
   private readonly sexps = new Int32Array(8)
+  /** Some block is entered with several distances. */
+  private mixed = false
   /** Filled in by {@link finish}. */
+  private readonly storingFirst: Code[] = []
   private readonly loading: Code[] = []
   private readonly storing: Code[] = []
 
@@ -125,12 +140,15 @@ export class RegionX87 {
   /** Goes on with a block, to which there is one way only if `single`. */
   enter(node: number, single: boolean): void {
     const known = this.knownAt.get(node)
+    if (known === undefined) this.knownAt.set(node, nothing(0))
     this.known = known !== undefined && single ? { ...known } : nothing(known?.delta ?? 0)
   }
 
   /** The current block has an edge to `node`. */
   edge(node: number): void {
-    if (!this.knownAt.has(node)) this.knownAt.set(node, { ...this.known })
+    const known = this.knownAt.get(node)
+    if (known === undefined) this.knownAt.set(node, { ...this.known })
+    else if (known.delta !== this.known.delta) this.mixed = true
   }
 
   /** Stores everything into the state block, if it is not there. */
@@ -147,16 +165,12 @@ export class RegionX87 {
     const { live, wanted, top, tags, control, status, sticky, last, pointer } = locals
     const base = ZERO32
     const at = (offset: number): number => g.cpu + offset
-    const place = (k: number): Code =>
-      i32.shl(i32.and(i32.add(getLocal(top), i32.const(k)), SEVEN), i32.const(4))
+    const place = (k: number): Code => i32.shl(i32.and(i32.add(getLocal(top), i32.const(k)), SEVEN), i32.const(4))
     const registers = [...this.sigs.keys()].filter((k) => this.sigs[k] !== 0)
     const tagBits = i32.mul(i32.load8U(base, at(OFF_FTAG)), i32.const(0x101))
     const rotated = i32.shl(getLocal(tags), getLocal(top))
     this.loading.push(
-      setLocal(
-        top,
-        i32.and(i32.sub(i32.load8U(base, at(OFF_TOP)), i32.sub(getLocal(wanted), ONE32)), SEVEN),
-      ),
+      setLocal(top, i32.and(i32.sub(i32.load8U(base, at(OFF_TOP)), i32.sub(getLocal(wanted), ONE32)), SEVEN)),
       setLocal(tags, i32.and(i32.shrU(tagBits, getLocal(top)), i32.const(0xff))),
       setLocal(control, i32.load16U(base, at(OFF_FCW))),
       setLocal(status, i32.load16U(base, at(OFF_FSW))),
@@ -169,6 +183,7 @@ export class RegionX87 {
       ]),
       setLocal(live, getLocal(wanted)),
     )
+    if (this.mixed) this.storingFirst.push(this.storing)
     this.storing.push(
       ifElse(getLocal(live), [
         i32.store8(base, this.top(), at(OFF_TOP)),
@@ -224,7 +239,7 @@ export class RegionX87 {
     if (known.live) return []
     known.live = true
     return ifElse(i32.ne(getLocal(live), i32.const(known.delta + 1)), [
-      this.storing,
+      this.storingFirst,
       g.bailIf(i32.and(i32.load16U(ZERO32, g.cpu + OFF_FSW), i32.const(ES))),
       setLocal(wanted, i32.const(known.delta + 1)),
       this.loading,
@@ -359,10 +374,7 @@ export class RegionX87 {
       i32.and(getLocal(sticky), i32.const(WORD_INEXACT)),
       i32.and(getLocal(last), i32.const(WORD_UP)),
     )
-    return i32.or(
-      i32.and(getLocal(status), i32.const(~C1)),
-      i32.shrU(results, i32.const(WORD_STATUS_SHIFT)),
-    )
+    return i32.or(i32.and(getLocal(status), i32.const(~C1)), i32.shrU(results, i32.const(WORD_STATUS_SHIFT)))
   }
 
   /** The status word as programs see it. */
@@ -387,40 +399,35 @@ export class RegionX87 {
     return { local: (type) => g.local(type), sig: g.local(I64), word: g.local(I32), fail: g.bail() }
   }
 
+  /** For arithmetic in place: what is rarer is called. */
+  private workInPlace(): Work {
+    return { ...this.work(), short: this.functions.rounded }
+  }
+
   /** ST(destination) ← x op y; the caller has seen that the operands are there. */
   compute(kind: Kind, destination: number, x: Number80, y: Number80): Code {
     const { g } = this
     const before = this.nearest()
-    const work = this.work()
-    const f = g.dispatch.x87
-    const called = (index: number, a: Number80, b: Number80): Code => [
-      call(index, a.sig, a.sexp, b.sig, b.sexp, this.control),
-      setLocal(work.word, []),
-      setLocal(work.sig, []),
-      g.bailIf(i32.ltS(getLocal(work.word), ZERO32)),
-    ]
     const negated = (n: Number80): Number80 => ({ ...n, sexp: i32.xor(n.sexp, i32.const(0x8000)) })
-    let code: Code
-    switch (kind) {
-      case 'add':
-        code = INLINE_ADD ? addNumbers(work, this.control, x, y) : called(f.sum, x, y)
-        break
-      case 'sub':
-        code = INLINE_ADD ? addNumbers(work, this.control, x, negated(y)) : called(f.sum, x, negated(y))
-        break
-      case 'subr':
-        code = INLINE_ADD ? addNumbers(work, this.control, y, negated(x)) : called(f.sum, y, negated(x))
-        break
-      case 'mul':
-        code = INLINE_MULTIPLY ? multiplyNumbers(work, this.control, x, y) : called(f.product, x, y)
-        break
-      case 'div':
-        code = called(f.quotient, x, y)
-        break
-      case 'divr':
-        code = called(f.quotient, y, x)
-        break
+    if (kind === 'div' || kind === 'divr') {
+      const [a, b] = kind === 'div' ? [x, y] : [y, x]
+      const work = this.work()
+      return [
+        before,
+        call(this.functions.quotient, a.sig, a.sexp, b.sig, b.sexp, this.control),
+        setLocal(work.word, []),
+        setLocal(work.sig, []),
+        g.bailIf(i32.ltS(getLocal(work.word), ZERO32)),
+        this.result(destination, work),
+      ]
     }
+    const work = this.workInPlace()
+    const code =
+      kind === 'mul'
+        ? multiplyNumbers(work, this.control, x, y)
+        : kind === 'subr'
+          ? addNumbers(work, this.control, y, negated(x))
+          : addNumbers(work, this.control, x, kind === 'sub' ? negated(y) : y)
     return [before, code, this.result(destination, work)]
   }
 
@@ -459,10 +466,7 @@ export class RegionX87 {
   /** Condition codes ← `outcome`, C1 ← 0. */
   setConditions(outcome: Code): Code {
     const { status } = this.use()
-    return [
-      setLocal(status, i32.or(i32.and(getLocal(status), i32.const(~CONDITIONS)), outcome)),
-      this.clearC1(),
-    ]
+    return [setLocal(status, i32.or(i32.and(getLocal(status), i32.const(~CONDITIONS)), outcome)), this.clearC1()]
   }
 
   /** The operand in memory at `place` as a number. */
@@ -561,10 +565,6 @@ export class RegionX87 {
   }
 }
 
-/** Whether sums and products are computed where they are needed, or by calls. */
-const INLINE_ADD = false
-const INLINE_MULTIPLY = true
-
 type Source = 'm32' | 'm64' | 'i16' | 'i32' | 'i64'
 const SOURCES: readonly (readonly [Source, 2 | 4 | 8])[] = [
   ['m32', 4],
@@ -597,12 +597,7 @@ function defineArithmetic(): void {
         const { i } = x
         const before = [x.ready(), x.full(0), x.full(i)]
         const [destination, source] = toI ? [i, 0] : [0, i]
-        return [
-          before,
-          x.compute(kind, destination, x.st(destination), x.st(source)),
-          pops ? x.pop() : [],
-          x.pointer(),
-        ]
+        return [before, x.compute(kind, destination, x.st(destination), x.st(source)), pops ? x.pop() : [], x.pointer()]
       })
     }
   }
@@ -638,14 +633,7 @@ function defineArithmetic(): void {
     onRegisters(name, (x) => {
       const before = [x.ready(), x.full(0), x.full(x.i)]
       const [compare, outcome] = x.compare(x.st(0), x.st(x.i))
-      return [
-        before,
-        compare,
-        x.setConditions(outcome),
-        pops > 0 ? x.pop() : [],
-        pops > 1 ? x.pop() : [],
-        x.pointer(),
-      ]
+      return [before, compare, x.setConditions(outcome), pops > 0 ? x.pop() : [], pops > 1 ? x.pop() : [], x.pointer()]
     })
   }
   for (const [name, pops] of [
@@ -670,12 +658,7 @@ function defineMoves(): void {
   onMemory('fld.10', (x, form) => {
     const before = [x.ready(), x.room()]
     const [find, place] = x.operand(form, 10, false)
-    return [
-      before,
-      find,
-      x.push({ sig: i64.load(place), sexp: i32.load16U(place, 8), good: false }),
-      x.pointer(),
-    ]
+    return [before, find, x.push({ sig: i64.load(place), sexp: i32.load16U(place, 8), good: false }), x.pointer()]
   })
   for (const pops of [false, true]) {
     for (const bytes of [4, 8] as const) {
@@ -700,9 +683,7 @@ function defineMoves(): void {
   ] as const) {
     onMemory(name, (x, form) => {
       const before = [x.ready(), x.full(0), x.masked()]
-      const rounding = truncate
-        ? i32.const(TRUNCATE)
-        : i32.and(i32.shrU(x.control, i32.const(10)), i32.const(TRUNCATE))
+      const rounding = truncate ? i32.const(TRUNCATE) : i32.and(i32.shrU(x.control, i32.const(10)), i32.const(TRUNCATE))
       const what = i32.or(rounding, i32.const(bytes << 11))
       const { code, work } = x.convert(x.functions.integerOf, x.st(0), what)
       const [find, place] = x.operand(form, bytes, true)
@@ -713,15 +694,7 @@ function defineMoves(): void {
     const before = [x.ready(), x.full(0)]
     const { sig, sexp } = x.st(0)
     const [find, place] = x.operand(form, 10, true)
-    return [
-      before,
-      find,
-      i64.store(place, sig),
-      i32.store16(place, sexp, 8),
-      x.clearC1(),
-      x.pop(),
-      x.pointer(),
-    ]
+    return [before, find, i64.store(place, sig), i32.store16(place, sexp, 8), x.clearC1(), x.pop(), x.pointer()]
   })
   onRegisters('fld', (x) => {
     const { i } = x
@@ -749,8 +722,7 @@ function constant(x: RegionX87, number: Number80): Code {
 /** Stores a result of `bytes` bytes, and what it does to the status word. */
 function store(x: RegionX87, bytes: 2 | 4 | 8, place: Code, work: Work): Code {
   const value = getLocal(work.sig)
-  const put =
-    bytes === 8 ? i64.store(place, value) : (bytes === 4 ? i32.store : i32.store16)(place, i32.wrap(value))
+  const put = bytes === 8 ? i64.store(place, value) : (bytes === 4 ? i32.store : i32.store16)(place, i32.wrap(value))
   return [put, x.note(getLocal(work.word))]
 }
 

@@ -16,6 +16,9 @@ import {
   BLOCK_MODE,
   BLOCK_PLACE,
   BLOCK_RECORDS,
+  OFF_REGION_EXITS,
+  REGION_EXITS,
+  type RegionExit,
 } from './threaded-builder.js'
 
 /** What may be chosen about translation. */
@@ -57,6 +60,15 @@ const TABLE_STEP = 256
 const REGION_OVERHEAD = 1000
 /** Records of the copies that are lifted for a region. */
 const COPY_RECORDS = 8192
+
+/** Why a region was left. */
+const EXIT_NAMES: Readonly<Record<RegionExit, string>> = {
+  step: 'single step',
+  helper: 'helper',
+  budget: 'budget',
+  jump: 'jump',
+  follow: 'link',
+}
 
 interface Region {
   readonly slot: number
@@ -162,7 +174,7 @@ export class RegionCache implements Translator {
     // Dropped while it waited.
     if (mode < 0) return undefined
     const blocks = this.collect(block, mode)
-    if (!this.liftCopies(blocks)) return undefined
+    if (!this.liftCopies(blocks, mode)) return undefined
     const slot = this.takeSlot()
     if (slot < 0) return undefined
     const size = this.compiler.add(blocks, mode, this.engine.s.base, mode & MODE_USER ? 16 : 0, slot)
@@ -267,6 +279,24 @@ export class RegionCache implements Translator {
     this.bytes = 0
   }
 
+  counters(): Readonly<Record<string, number>> {
+    const { regions, modules, instructions, dropped, evicted } = this.stats
+    const { s } = this.engine
+    const exits = REGION_EXITS.map((exit, n) => {
+      const at = OFF_REGION_EXITS + n * 8
+      return [`left: ${EXIT_NAMES[exit]}`, (s.get32(at) >>> 0) + s.get32(at + 4) * 2 ** 32] as const
+    })
+    return {
+      regions: regions,
+      modules: modules,
+      'instructions in them': instructions,
+      'bytes of code now': this.bytes,
+      'regions dropped': dropped,
+      'regions evicted': evicted,
+      ...Object.fromEntries(exits),
+    }
+  }
+
   // --- what belongs together ----------------------------------------------------------------------------------------
 
   /** The blocks around a hot one: what it reaches by direct jumps inside of its page, and where calls on the way return to. The hot one comes first. */
@@ -284,7 +314,7 @@ export class RegionCache implements Translator {
         return
       }
       const count = i32[(at + BLOCK_COUNT) >> 2]!
-      if (found.length >= REGION_BLOCKS || instructions + count > this.regionInstructions) return
+      if (found.length > 0 && (found.length >= REGION_BLOCKS || instructions + count > this.regionInstructions)) return
       instructions += count
       const block: RegionBlock = {
         block: at,
@@ -325,13 +355,13 @@ export class RegionCache implements Translator {
   }
 
   /** Lifts each block once more, as records that are not prepared, behind the blocks in the store. */
-  private liftCopies(blocks: readonly RegionBlock[]): boolean {
+  private liftCopies(blocks: readonly RegionBlock[], mode: number): boolean {
     const { store, host } = this.engine
     let at = store.next
     const limit = Math.min(store.limit, at + COPY_RECORDS * UOP_SIZE)
     for (const block of blocks) {
       const place = this.i32[(block.block + BLOCK_PLACE) >> 2]!
-      const records = host.liftCopy(place, at, limit)
+      const records = host.liftCopy(place, mode, at, limit)
       // Blocks that cross pages, and those for which the store has no room, stay untranslated.
       if (records !== block.records || host.liftedInstructions !== block.count) return false
       block.lifted = at

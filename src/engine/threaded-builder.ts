@@ -13,9 +13,9 @@ import {
   OFF_ENGINE,
   OFF_FLAG_AUX,
   OFF_FLAG_RESULT,
+  OFF_REMAINING,
   OFF_RIP,
   OFF_SEG,
-  OFF_REMAINING,
   OFF_TAG_SELECT,
   SEG_BASE,
   SEG_READ_LIMIT,
@@ -25,7 +25,17 @@ import {
   TLB_TAG_SUPER_READ,
   TLB_TAG_SUPER_WRITE,
 } from '../cpu/layout.js'
-import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP_B, UOP_C, UOP_EXT, UOP_IMM, UOP_INDEX, UOP_IP, UOP_SIZE } from '../cpu/uops.js'
+import {
+  EXT_SEG_MASK,
+  EXT_SEG_SHIFT,
+  UOP_B,
+  UOP_C,
+  UOP_EXT,
+  UOP_IMM,
+  UOP_INDEX,
+  UOP_IP,
+  UOP_SIZE,
+} from '../cpu/uops.js'
 import type { X87Functions } from './threaded-x87-functions.js'
 import {
   type Code,

@@ -65,6 +65,10 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     this.engine.invalidate(frame, from, to, kept)
   }
 
+  counters(): Readonly<Record<string, number>> {
+    return this.engine.counters()
+  }
+
   /** Jumps check the instruction TLB and the mode themselves. */
   contextChanged(): void {}
 
@@ -104,9 +108,9 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     return (limit - at) / UOP_SIZE
   }
 
-  liftCopy(place: number, at: number, end: number): number {
+  liftCopy(place: number, mode: number, at: number, end: number): number {
     const { frontend } = this.cpu
-    const limit = frontend.liftCopy(place, this.cpu.s.mode, at, end, BLOCK_INSTRUCTIONS)
+    const limit = frontend.liftCopy(place, mode, at, end, BLOCK_INSTRUCTIONS)
     if (limit < 0) return 0
     this.liftedInstructions = frontend.blockInstructions
     this.liftedBytes = frontend.blockBytes

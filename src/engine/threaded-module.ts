@@ -10,8 +10,8 @@ import {
   TLB_ENTRY_SHIFT,
   TLB_TAG_USER_READ,
 } from '../cpu/layout.js'
-import { FLAG_AC } from '../isa/flags.js'
 import { UOP_HANDLER } from '../cpu/uops.js'
+import { FLAG_AC } from '../isa/flags.js'
 import { STORE_FLAGS_PARAMS, storeFlagsBody } from './region-flags.js'
 import {
   ACCESS_WRITE,
@@ -145,7 +145,11 @@ export function emitThreadedModule(
   m.importMemory('host', 'memory', 1)
   const walk = m.addFunction([I32, I64, I32], [I32], (locals) => {
     const linear = getLocal(1)
-    return walkBody('data', locals, call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)))
+    return walkBody(
+      'data',
+      locals,
+      call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)),
+    )
   })
   const miss = m.addFunction([I32, I64, I32], [I32], () => missBody(walk))
   const missFetch = m.addFunction([I32, I64], [I32], (locals) => walkBody('fetch', locals, i32.const(0)))

@@ -28,6 +28,7 @@ import {
   multiplyNumbers,
   type Number80,
   rootOfNumber,
+  roundShort,
   toBinary,
   toInteger,
   WORD_STATUS_SHIFT,
@@ -70,8 +71,6 @@ export interface X87Functions {
    * On values, for regions: (significand, sign and exponent, those of the other, control word) → significand and word as in x87-arithmetic.ts; the
    * word is negative where there is no result.
    */
-  readonly sum: number
-  readonly product: number
   readonly quotient: number
   /** (significand, sign and exponent, control word) → the same. */
   readonly rootOf: number
@@ -80,6 +79,8 @@ export interface X87Functions {
   readonly doubleOf: number
   /** The same; the last parameter is the rounding control plus 256 times the integer's bits. */
   readonly integerOf: number
+  /** (significand, the 64 bits below, control word) → the significand rounded to 53 or 24 bits, or 0, and the status bits of a word. */
+  readonly rounded: number
 }
 
 /** i32 in the CPU block: the status word that becomes visible with a store. */
@@ -153,10 +154,7 @@ function statusOf(word: Code): Code {
 function registerAt(locals: Locals, address: Code): [Code, Number80] {
   const sig = variable(locals, I64)
   const sexp = variable(locals, I32)
-  return [
-    [sig.set(sigOf(address)), sexp.set(sexpOf(address))],
-    { sig: sig.get, sexp: sexp.get, good: false },
-  ]
+  return [[sig.set(sigOf(address)), sexp.set(sexpOf(address))], { sig: sig.get, sexp: sexp.get, good: false }]
 }
 
 type Operation = typeof addNumbers
@@ -234,7 +232,7 @@ function defineTo(
 }
 
 /** (a, its sign and exponent, b, its sign and exponent, control word) → significand and word, which is negative where it fails. */
-function defineOnValues(m: ModuleBuilder, operation: Operation): number {
+function defineOnTwo(m: ModuleBuilder, operation: Operation): number {
   return m.addFunction([I64, I32, I64, I32, I32], [I64, I32], (locals) => {
     const work = workOf(locals, ret(i64.const(0), i32.const(-1)))
     const x = { sig: getLocal(0), sexp: getLocal(1), good: false }
@@ -244,7 +242,7 @@ function defineOnValues(m: ModuleBuilder, operation: Operation): number {
 }
 
 /** (a, its sign and exponent, something) → value and word. */
-function defineOnValue(m: ModuleBuilder, build: (work: Work, x: Number80, what: Code) => Code): number {
+function defineOnOne(m: ModuleBuilder, build: (work: Work, x: Number80, what: Code) => Code): number {
   return m.addFunction([I64, I32, I32], [I64, I32], (locals) => {
     const work = workOf(locals, ret(i64.const(0), i32.const(-1)))
     const x = { sig: getLocal(0), sexp: getLocal(1), good: false }
@@ -280,7 +278,7 @@ function definePop(m: ModuleBuilder): number {
   })
 }
 
-/** Control word and rounding as {@link X87Functions.integerOf} gets them. */
+/** Where the bits of the integer are in what {@link X87Functions.integerOf} gets. */
 const INTEGER_BITS_SHIFT = 8
 
 /** Adds the functions to a module. */
@@ -309,13 +307,19 @@ export function defineX87Functions(m: ModuleBuilder): X87Functions {
       const control = work.local(I32)
       return [setLocal(control, rounding(getLocal(2))), toInteger(work, x, getLocal(1), getLocal(control))]
     }),
-    sum: defineOnValues(m, addNumbers),
-    product: defineOnValues(m, multiplyNumbers),
-    quotient: defineOnValues(m, divideNumbers),
-    rootOf: defineOnValue(m, (work, x, control) => rootOfNumber(work, control, x)),
-    singleOf: defineOnValue(m, (work, x) => toBinary(work, x, false)),
-    doubleOf: defineOnValue(m, (work, x) => toBinary(work, x, true)),
-    integerOf: defineOnValue(m, (work, x, what) => {
+    quotient: defineOnTwo(m, divideNumbers),
+    rootOf: defineOnOne(m, (work, x, control) => rootOfNumber(work, control, x)),
+    singleOf: defineOnOne(m, (work, x) => toBinary(work, x, false)),
+    doubleOf: defineOnOne(m, (work, x) => toBinary(work, x, true)),
+    rounded: m.addFunction([I64, I64, I32], [I64, I32], (locals) => {
+      const work = workOf(locals, [])
+      return [
+        roundShort(work, getLocal(2), getLocal(0), getLocal(1), work.sig, work.word),
+        getLocal(work.sig),
+        getLocal(work.word),
+      ]
+    }),
+    integerOf: defineOnOne(m, (work, x, what) => {
       const bits = work.local(I32)
       const control = work.local(I32)
       return [

@@ -49,8 +49,8 @@ export interface ThreadedHost {
    * run by {@link step}.
    */
   lift(place: number, at: number, end: number): number
-  /** The same without the promise about writes, for code that {@link lift} has lifted and that has not changed since. */
-  liftCopy(place: number, at: number, end: number): number
+  /** The same for any mode and without the promise about writes, for code that {@link lift} has lifted and that has not changed since. */
+  liftCopy(place: number, mode: number, at: number, end: number): number
   /** Instructions and bytes of the last lifted block. */
   readonly liftedInstructions: number
   readonly liftedBytes: number
@@ -127,6 +127,8 @@ export interface Translator {
   dropped(block: number): void
   /** All blocks were dropped. */
   cleared(): void
+  /** See `Engine.counters`. */
+  counters(): Readonly<Record<string, number>>
 }
 
 /** Where an engine works. */
@@ -236,6 +238,19 @@ export class ThreadedEngine {
    */
   invalidate(page: number, from: number, to: number, kept: Uint8Array): void {
     if (this.store.hasPage(page)) this.stats.blocksDropped += this.store.drop(page, from, to, kept)
+  }
+
+  /** See `Engine.counters`. */
+  counters(): Readonly<Record<string, number>> {
+    const { blocksLifted, blocksDropped, storeResets, steps, entries } = this.stats
+    return {
+      'blocks lifted': blocksLifted,
+      'blocks dropped': blocksDropped,
+      'stores emptied': storeResets,
+      'single steps': steps,
+      entries: entries,
+      ...this.translator?.counters(),
+    }
   }
 
   /** Forgets all blocks. Not while WebAssembly runs: a helper must use {@link invalidate}. */

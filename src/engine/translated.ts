@@ -2,7 +2,7 @@
 
 import type { Engine, EngineFactory, EngineHost } from '../cpu/engine-types.js'
 import { RegionCache, type TranslationOptions } from './regions.js'
-import { singleSteps, SMALLEST_STORE, ThreadedCpuEngine } from './threaded-engine.js'
+import { SMALLEST_STORE, singleSteps, ThreadedCpuEngine } from './threaded-engine.js'
 
 /** Makes the factory of a translated engine. A CPU without a `WebAssembly.Memory` or a store runs one instruction at a time instead. */
 export function translatedEngineWith(options: TranslationOptions): EngineFactory {

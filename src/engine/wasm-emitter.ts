@@ -25,14 +25,15 @@ import {
   F64,
   I32,
   I64,
+  isConstant,
   KIND,
   knownTruth,
   type Label,
   loadNode,
   math32,
   math64,
-  Node,
   NOTHING,
+  Node,
   storeNode,
   truth,
   unaryNode,
@@ -41,7 +42,22 @@ import {
   wrapNode,
 } from './wasm-nodes.js'
 
-export { ByteSink, type Code, F32, F64, flattenFunction, I32, I64, type Label, Locals, signedLeb, unsignedLeb, V128, type ValueType }
+export {
+  ByteSink,
+  type Code,
+  F32,
+  F64,
+  flattenFunction,
+  I32,
+  I64,
+  isConstant,
+  type Label,
+  Locals,
+  signedLeb,
+  unsignedLeb,
+  V128,
+  type ValueType,
+}
 
 /** A new branch target. */
 export function label(): Label {
@@ -68,7 +84,7 @@ export function loop(target: Label, body: Code): Code {
 export function ifElse(condition: Code, then: Code, otherwise: Code = NOTHING): Code {
   const test = truth(condition)
   const known = knownTruth(test)
-  if (known === known) return known !== 0 ? then : otherwise
+  if (!Number.isNaN(known)) return known !== 0 ? then : otherwise
   return new Node(KIND.IF | 0x04, test, then, otherwise, EMPTY_TYPE)
 }
 /** `value`: what the block of the label leaves, if any. */

@@ -3,7 +3,7 @@
  * once, at once, stays on the stack without a local.
  */
 
-import { type Code, KIND, type Label, type Node, type ValueType } from './wasm-nodes.js'
+import { type Code, isConstant, KIND, type Label, type Node, type ValueType } from './wasm-nodes.js'
 
 // --- integers in LEB128 -------------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ function put(code: Code): void {
       if (setEnd === at && node.a === setValue) bytes[setStart] = 0x22
       else put(node.a)
       putSet(node.n)
-      setValue = constant(node.a) ? node.a : undefined
+      setValue = isConstant(node.a) ? node.a : undefined
       return
     case KIND.UNARY:
       put(node.a)
@@ -272,11 +272,6 @@ function put(code: Code): void {
     default:
       putOther(node)
   }
-}
-
-function constant(code: Code): boolean {
-  const { op } = code as Node
-  return op === KIND.CONST32 || op === KIND.CONST64
 }
 
 function putOther(node: Node): void {

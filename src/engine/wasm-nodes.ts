@@ -129,6 +129,11 @@ export function const64(value: number | bigint): Code {
   if (BigInt(low) === exact) return const64(low)
   return new Node(KIND.CONST64, NOTHING, NOTHING, exact, 0)
 }
+/** A piece is a constant integer. */
+export function isConstant(code: Code): boolean {
+  const { op } = code as Node
+  return op === KIND.CONST32 || op === KIND.CONST64
+}
 /** The constant that a piece is, or NaN. */
 function known32(code: Code): number {
   return (code as Node).op === KIND.CONST32 ? (code as Node).n : Number.NaN
@@ -173,7 +178,8 @@ export function storeNode(op: number, address: Code, value: Code, offset: number
 export function truth(condition: Code): Code {
   let test = condition
   // Values after code that there is no need for.
-  while (Array.isArray(test) && test.length === 2 && Array.isArray(test[0]) && test[0].length === 0) test = test[1] as Code
+  while (Array.isArray(test) && test.length === 2 && Array.isArray(test[0]) && test[0].length === 0)
+    test = test[1] as Code
   while (is(test, EQZ32) && is(test.a, EQZ32)) test = test.a.a
   return test
 }
@@ -185,7 +191,7 @@ const OPPOSITE: readonly number[] = [1, 0, 8, 9, 6, 7, 4, 5, 2, 3]
 
 export function eqz32(a: Code): Code {
   const known = known32(a)
-  if (known === known) return const32(known === 0 ? 1 : 0)
+  if (!Number.isNaN(known)) return const32(known === 0 ? 1 : 0)
   const { op } = a as Node
   const from = op >= EQ32 && op <= GE_U32 ? EQ32 : op >= EQ64 && op <= GE_U64 ? EQ64 : 0
   if (from !== 0) return binaryNode(from + OPPOSITE[op - from]!, (a as Node).a, (a as Node).b)
@@ -193,7 +199,7 @@ export function eqz32(a: Code): Code {
 }
 export function eqz64(a: Code): Code {
   const known = known64(a)
-  if (known === known) return const32(known === 0 ? 1 : 0)
+  if (!Number.isNaN(known)) return const32(known === 0 ? 1 : 0)
   return is(a, EXTEND_U) || is(a, EXTEND_S) ? eqz32(a.a) : unaryNode(EQZ64, a)
 }
 
@@ -294,7 +300,7 @@ function foldSmall64(math: number, a: number, b: number): number {
 }
 function foldConstants64(math: number, a: Code, b: Code): Code {
   const small = foldSmall64(math, known64(a), known64(b))
-  if (known64(a) === known64(a) && known64(b) === known64(b) && small === small) return const64(small)
+  if (!Number.isNaN(known64(a)) && !Number.isNaN(known64(b)) && !Number.isNaN(small)) return const64(small)
   return const64(fold64(math, knownBig(a)!, knownBig(b)!))
 }
 function fold64(math: number, a: bigint, b: bigint): bigint {
@@ -323,17 +329,17 @@ function fold64(math: number, a: bigint, b: bigint): bigint {
 /** An operation of {@link MATH} on i32, simplified. */
 export function math32(op: number, a: Code, b: Code): Code {
   const right = known32(b)
-  if (right !== right) {
+  if (Number.isNaN(right)) {
     if ((a as Node).op === KIND.CONST32 && FREE[op - ADD32]!) return math32(op, b, a)
     return binaryNode(op, a, b)
   }
   const math = op - ADD32
   if (right === NEUTRAL[math]) return a
   const left = known32(a)
-  if (left === left) return const32(fold32(math, left, right))
+  if (!Number.isNaN(left)) return const32(fold32(math, left, right))
   if (FREE[math]! && is(a, op)) {
     const inner = known32(a.b)
-    if (inner === inner) return math32(op, a.a, const32(fold32(math, inner, right)))
+    if (!Number.isNaN(inner)) return math32(op, a.a, const32(fold32(math, inner, right)))
   }
   if (op === AND32 && right > 0 && (right & (right + 1)) === 0 && within(a, right)) return a
   return binaryNode(op, a, b)

@@ -3,7 +3,16 @@
  * Source: "WebAssembly Core Specification", "Vector Instructions" of the chapter "Binary Format".
  */
 
-import { type Binary, type Code, instruction, type Load, memoryOffset, type Store, type Unary, unsignedLeb } from './wasm-emitter.js'
+import {
+  type Binary,
+  type Code,
+  instruction,
+  type Load,
+  memoryOffset,
+  type Store,
+  type Unary,
+  unsignedLeb,
+} from './wasm-emitter.js'
 
 function prefixed(opcode: number): readonly number[] {
   return [0xfd, ...unsignedLeb(opcode)]
@@ -63,7 +72,12 @@ function laneOps(size: number, splat: number, test: number, gtS: number, first: 
   }
 }
 function minMax(first: number): Pick<NarrowLaneOps, 'minS' | 'minU' | 'maxS' | 'maxU'> {
-  return { minS: vectorBinary(first), minU: vectorBinary(first + 1), maxS: vectorBinary(first + 2), maxU: vectorBinary(first + 3) }
+  return {
+    minS: vectorBinary(first),
+    minU: vectorBinary(first + 1),
+    maxS: vectorBinary(first + 2),
+    maxU: vectorBinary(first + 3),
+  }
 }
 
 export const i8x16: NarrowLaneOps & {

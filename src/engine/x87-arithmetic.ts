@@ -12,6 +12,7 @@ import {
   branch,
   branchIf,
   type Code,
+  call,
   F64,
   getLocal,
   I32,
@@ -50,6 +51,8 @@ export interface Work {
   readonly word: number
   /** Never falls through. May be repeated. */
   readonly fail: Code
+  /** Function that does {@link roundShort}: (significand, rest, control word) → both results. Without it the code does so itself. */
+  readonly short?: number
 }
 
 const ZERO32 = i32.const(0)
@@ -61,13 +64,14 @@ const EXPONENT = i32.const(0x7fff)
 const not = i32.eqz
 
 interface Variable {
+  readonly index: number
   readonly get: Code
   set(value: Code): Code
 }
 
 function variable(work: Work, type: ValueType): Variable {
   const index = work.local(type)
-  return { get: getLocal(index), set: (value) => setLocal(index, value) }
+  return { index, get: getLocal(index), set: (value) => setLocal(index, value) }
 }
 
 /** Is (sexp, sig) neither zero nor a normal number? */
@@ -83,56 +87,63 @@ function failIfOdd(work: Work, ...numbers: readonly Number80[]): Code {
 }
 
 /**
+ * Rounds `sig` and the 64 bits `rest` below it to 53 or 24 bits: sets the i64 `rounded`, which is 0 for the next power of two, and the i32 `status`
+ * to PE and C1 as in a word.
+ */
+export function roundShort(work: Work, control: Code, sig: Code, rest: Code, rounded: number, status: number): Code {
+  const up = variable(work, I32)
+  const unit = variable(work, I64)
+  const low = variable(work, I64)
+  const half = i64.shrU(unit.get, i64.const(1))
+  return [
+    unit.set(select(i32.and(control, i32.const(0x200)), i64.const(0x800), i64.const(0x100_0000_0000))),
+    low.set(i64.and(sig, i64.sub(unit.get, i64.const(1)))),
+    up.set(
+      i32.or(
+        i64.gtU(low.get, half),
+        i32.and(i64.eq(low.get, half), i32.or(i64.ne(rest, ZERO64), i64.ne(i64.and(sig, unit.get), ZERO64))),
+      ),
+    ),
+    setLocal(status, statusBits(i64.ne(i64.or(low.get, rest), ZERO64), up.get)),
+    setLocal(rounded, i64.add(i64.sub(sig, low.get), select(up.get, unit.get, ZERO64))),
+  ]
+}
+
+/** PE and C1 of a word. */
+function statusBits(inexact: Code, up: Code): Code {
+  return i32.or(i32.shl(inexact, i32.const(5 + WORD_STATUS_SHIFT)), i32.shl(up, i32.const(9 + WORD_STATUS_SHIFT)))
+}
+
+/**
  * Rounds sign (8000h or 0), exponent, `sig` and the 64 bits `rest` below it to the precision that `control` asks for. Fails if the exponent
  * leaves the normal range.
  */
 function round(work: Work, control: Code, sign: Code, exp: Variable, sig: Variable, rest: Code): Code {
   const up = variable(work, I32)
-  const inexact = variable(work, I32)
-  const unit = variable(work, I64)
-  const low = variable(work, I64)
-  const half = i64.shrU(unit.get, i64.const(1))
+  const status = variable(work, I32)
   return [
     ifElse(
       i32.and(control, i32.const(0x100)),
       [
-        inexact.set(i64.ne(rest, ZERO64)),
-        // More than half, or half and odd: a carry out of the rest plus half less one plus the last bit.
+        // More than half, or half and odd.
         up.set(
           i32.and(
             i32.wrap(i64.shrU(rest, i64.const(63))),
             i32.or(i64.ne(i64.shl(rest, i64.const(1)), ZERO64), i32.wrap(sig.get)),
           ),
         ),
+        status.set(statusBits(i64.ne(rest, ZERO64), up.get)),
         sig.set(i64.add(sig.get, i64.extendU(up.get))),
       ],
-      [
-        unit.set(select(i32.and(control, i32.const(0x200)), i64.const(0x800), i64.const(0x100_0000_0000))),
-        low.set(i64.and(sig.get, i64.sub(unit.get, i64.const(1)))),
-        inexact.set(i64.ne(i64.or(low.get, rest), ZERO64)),
-        up.set(
-          i32.or(
-            i64.gtU(low.get, half),
-            i32.and(
-              i64.eq(low.get, half),
-              i32.or(i64.ne(rest, ZERO64), i64.ne(i64.and(sig.get, unit.get), ZERO64)),
-            ),
-          ),
-        ),
-        sig.set(i64.add(i64.sub(sig.get, low.get), select(up.get, unit.get, ZERO64))),
-      ],
+      work.short === undefined
+        ? roundShort(work, control, sig.get, rest, sig.index, status.index)
+        : [call(work.short, sig.get, rest, control), setLocal(status.index, []), setLocal(sig.index, [])],
     ),
     // Rounded up to a power of two.
     ifElse(i64.eqz(sig.get), [sig.set(MIN64), exp.set(i32.add(exp.get, ONE32))]),
     ifElse(i32.geU(i32.sub(exp.get, ONE32), i32.const(0x7ffe)), work.fail),
     setLocal(work.sig, sig.get),
-    setLocal(
-      work.word,
-      i32.or(
-        i32.or(sign, exp.get),
-        i32.or(i32.shl(inexact.get, i32.const(5 + WORD_STATUS_SHIFT)), i32.shl(up.get, i32.const(9 + WORD_STATUS_SHIFT))),
-      ),
-    ),
+    setLocal(work.word, i32.or(i32.or(sign, exp.get), status.get)),
   ]
 }
 
@@ -407,10 +418,7 @@ export function rootOfNumber(work: Work, control: Code, x: Number80): Code {
     square.set(i64.mul(quotient.get, quotient.get)),
     rest.set(i64.or(i64.shl(over.get, i64.const(32)), lowHalf(low.get))),
     restHigh.set(
-      i64.sub(
-        i64.sub(highHalf(over.get), highHalf(quotient.get)),
-        i64.extendU(i64.ltU(rest.get, square.get)),
-      ),
+      i64.sub(i64.sub(highHalf(over.get), highHalf(quotient.get)), i64.extendU(i64.ltU(rest.get, square.get))),
     ),
     rest.set(i64.sub(rest.get, square.get)),
     ifElse(i64.ltS(restHigh.get, ZERO64), [
@@ -472,18 +480,12 @@ export function compareNumbers(work: Work, x: Number80, y: Number80, outcome: nu
 /** The number in the i32 `bits` of a single, or the i64 of a double. */
 export function fromBinary(work: Work, bits: Code, wide: boolean): Code {
   const exp = variable(work, I32)
-  const sign = i32.and(
-    wide ? i32.wrap(i64.shrU(bits, i64.const(48))) : i32.shrU(bits, i32.const(16)),
-    SIGN,
-  )
+  const sign = i32.and(wide ? i32.wrap(i64.shrU(bits, i64.const(48))) : i32.shrU(bits, i32.const(16)), SIGN)
   const magnitude = wide ? i64.ne(i64.shl(bits, i64.const(1)), ZERO64) : i32.shl(bits, ONE32)
   const maximum = wide ? 0x7ff : 0xff
   return [
     exp.set(
-      i32.and(
-        wide ? i32.wrap(i64.shrU(bits, i64.const(52))) : i32.shrU(bits, i32.const(23)),
-        i32.const(maximum),
-      ),
+      i32.and(wide ? i32.wrap(i64.shrU(bits, i64.const(52))) : i32.shrU(bits, i32.const(23)), i32.const(maximum)),
     ),
     ifElse(
       i32.geU(i32.sub(exp.get, ONE32), i32.const(maximum - 1)),
@@ -552,13 +554,7 @@ export function toBinary(work: Work, x: Number80, wide: boolean): Code {
             ),
           ),
         ),
-        setLocal(
-          work.word,
-          i32.or(
-            i32.shl(i64.ne(low.get, ZERO64), i32.const(5 + WORD_STATUS_SHIFT)),
-            i32.shl(up.get, i32.const(9 + WORD_STATUS_SHIFT)),
-          ),
-        ),
+        setLocal(work.word, statusBits(i64.ne(low.get, ZERO64), up.get)),
       ],
     ),
   ]
@@ -609,12 +605,6 @@ export function toInteger(work: Work, x: Number80, bits: Code, rounding: Code): 
       work.fail,
     ),
     setLocal(work.sig, select(sign, i64.sub(ZERO64, value.get), value.get)),
-    setLocal(
-      work.word,
-      i32.or(
-        i32.shl(i64.ne(rest.get, ZERO64), i32.const(5 + WORD_STATUS_SHIFT)),
-        i32.shl(up.get, i32.const(9 + WORD_STATUS_SHIFT)),
-      ),
-    ),
+    setLocal(work.word, statusBits(i64.ne(rest.get, ZERO64), up.get)),
   ]
 }

@@ -15,7 +15,7 @@ import {
   type ModelName,
 } from '../cpu/index.js'
 import { SeededEntropy } from '../devices/index.js'
-import { referenceExecutor, threadedEngine, translatedEngineWith, type TranslationOptions } from '../engine/index.js'
+import { referenceExecutor, type TranslationOptions, threadedEngine, translatedEngineWith } from '../engine/index.js'
 import type { LocalApic } from '../interrupts/index.js'
 import { AddressSpace, type AddressSpaceState, placeTableRoom } from '../memory/index.js'
 import { CR0_ET, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME } from '../mmu/index.js'

@@ -37,7 +37,10 @@ export class PlaceTable {
     return Math.ceil((5 * frames) / PAGE_SIZE) * PAGE_SIZE
   }
 
-  /** Takes over what the maps say of `[from, to)`. */
+  /**
+   * Takes over what the maps say of `[from, to)`.
+   * @internal
+   */
   update(reads: PageMap, writes: PageMap, from: number, to: number): void {
     const end = Math.min(Math.ceil(to / PAGE_SIZE), this.pages)
     for (let page = Math.floor(from / PAGE_SIZE); page < end; page++) {

@@ -320,7 +320,7 @@ describe('x87 programs on the translated engine', () => {
           if (!same(a, b)) expect.fail(`${source}\n\n${differences(a, b).join('\n')}`)
         }
       }),
-      { numRuns: runs(150) },
+      { numRuns: runs(60) },
     )
   })
 })

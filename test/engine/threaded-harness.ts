@@ -128,7 +128,7 @@ export class Harness implements ThreadedHost {
     return this.records(uops, at, end)
   }
 
-  liftCopy(place: number, at: number, end: number): number {
+  liftCopy(place: number, _mode: number, at: number, end: number): number {
     return this.records(this.programs.get(place - RAM)!, at, end)
   }
 

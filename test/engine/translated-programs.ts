@@ -9,17 +9,7 @@ import { type Prepared, prepare } from './equality-modes.js'
 import { contains, cuts, outside } from './equality-program.js'
 import { Random } from './equality-random.js'
 import { DEFAULT_MODEL } from './equality-rows.js'
-import {
-  CODE,
-  DATA,
-  PAGE_TABLE,
-  SLOT,
-  SLOT_START,
-  STACK0,
-  STACK3,
-  type Surroundings,
-  VECTOR_CALL,
-} from './equality-tables.js'
+import { CODE, DATA, PAGE_TABLE, SLOT, STACK0, STACK3, type Surroundings, VECTOR_CALL } from './equality-tables.js'
 import type { Program, Stretch } from './lockstep.js'
 
 /** Modes whose code is translated. */
@@ -472,5 +462,3 @@ export function loopProgram(mode: LoopMode, seed: number, options: LoopProgramOp
     ...(options.engines && { engines: options.engines }),
   }
 }
-
-export const FIRST_PIECE: number = SLOT_START

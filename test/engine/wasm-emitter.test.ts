@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   block,
+  blockOf,
   branch,
   branchIf,
   branchTable,
@@ -224,6 +225,67 @@ describe('structure', () => {
     )
     const f = new WebAssembly.Instance(new WebAssembly.Module(m.toBytes())).exports.f as AnyFunction
     expect([f(0, 21), f(1, 21), f(1, -5)]).toEqual([42, -100, 5])
+  })
+
+  it('blocks leave values, brought by branches or by their end', () => {
+    const f = compile([I32], I32, () => {
+      const out = label()
+      return blockOf(I32, out, [
+        branchIf(out, i32.eq(getLocal(0), i32.const(1)), i32.const(10)),
+        ifElse(i32.eq(getLocal(0), i32.const(2)), branch(out, i32.const(20))),
+        i32.const(30),
+      ])
+    })
+    expect([f(1), f(2), f(3)]).toEqual([10, 20, 30])
+  })
+
+  it('nests blocks deeper than a host can recurse', () => {
+    const f = compile([I32], I32, () => {
+      const labels = Array.from({ length: 20_000 }, () => label())
+      let nest: Code = branchTable(getLocal(0), labels, labels[0]!)
+      labels.forEach((target, n) => {
+        nest = [block(target, nest), ret(i32.const(n))]
+      })
+      return [nest, unreachable]
+    })
+    expect([f(0), f(7), f(19_999), f(-1)]).toEqual([0, 7, 19_999, 0])
+  })
+
+  it('values that are read once more after the first time are kept', () => {
+    const f = compile([I32], I32, (local) => {
+      const [a, b] = [local(I32), local(I32)]
+      return [
+        setLocal(a, i32.add(getLocal(0), i32.const(1))),
+        setLocal(b, i32.mul(getLocal(a), i32.const(3))),
+        ifElse(i32.gtS(getLocal(b), i32.const(100)), ret(i32.sub(getLocal(b), getLocal(a)))),
+        getLocal(a),
+      ]
+    })
+    expect([f(1), f(99)]).toEqual([2, 200])
+  })
+
+  it('scratch locals that were released give their place to others', () => {
+    const m = new ModuleBuilder()
+    const f = m.addFunction([I32], [I32], (locals) => {
+      const sum = locals.add(I32)
+      const code: Code[] = []
+      for (let n = 0; n < 200; n++) {
+        const one = locals.scratch(I32)
+        const two = locals.scratch(I32)
+        code.push(
+          setLocal(one, i32.add(getLocal(0), i32.const(n))),
+          setLocal(two, i32.mul(getLocal(one), getLocal(one))),
+          setLocal(sum, i32.add(getLocal(sum), i32.sub(getLocal(two), getLocal(one)))),
+        )
+        locals.release()
+      }
+      return [code, getLocal(sum)]
+    })
+    m.exportFunction('f', f)
+    const g = new WebAssembly.Instance(new WebAssembly.Module(m.toBytes())).exports.f as AnyFunction
+    let expected = 0
+    for (let n = 0; n < 200; n++) expected += (5 + n) ** 2 - (5 + n)
+    expect(g(5)).toBe(expected)
   })
 
   it('refuses branches out of nowhere and functions without a body', () => {

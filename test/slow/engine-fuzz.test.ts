@@ -11,13 +11,18 @@ describe('random bytes as code keep to their budget', () => {
   for (const mode of MODES) {
     for (let seed = 1; seed <= SEEDS; seed++) {
       it(`${mode}, seed ${seed}`, () => {
-        const board = boardFor('threaded')
-        const before = board.space.bytes.length
-        const result = runNoise(board, mode, seed, runs(1_000_000))
-        expect(result.instructions).toBeGreaterThanOrEqual(runs(1_000_000))
-        expect(board.space.bytes.length).toBe(before)
-        // What TypeScript keeps beside linear memory does not grow with what a guest did.
-        expect(board.cpu.msr.size).toBeLessThan(100)
+        for (const [engine, instructions] of [
+          ['threaded', runs(1_000_000)],
+          ['translated', runs(200_000)],
+        ] as const) {
+          const board = boardFor(engine)
+          const before = board.space.bytes.length
+          const result = runNoise(board, mode, seed, instructions)
+          expect(result.instructions).toBeGreaterThanOrEqual(instructions)
+          expect(board.space.bytes.length).toBe(before)
+          // What TypeScript keeps beside linear memory does not grow with what a guest did.
+          expect(board.cpu.msr.size).toBeLessThan(100)
+        }
       })
     }
   }

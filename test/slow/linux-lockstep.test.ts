@@ -1,5 +1,5 @@
 /**
- * Linux on both engines: windows of ten million instructions that start from the same saved state must end in the same state, and a run that is cut by snapshots must
+ * Linux on every engine: windows of ten million instructions that start from the same saved state must end in the same state, and a run that is cut by snapshots must
  * end where the uninterrupted one does.
  */
 import { describe, expect, it } from 'vitest'
@@ -32,11 +32,12 @@ function stateAfter(pc: Pc, state: PcState): string {
 
 describe.skipIf(linuxNeeds.skip)(`Linux in lockstep${linuxNeeds.why}`, () => {
   describe.each(KERNELS)('%s', (kernel) => {
-    it.each(MILESTONES)('reference and threaded agree for ten million instructions from: %s', async (milestone) => {
+    it.each(MILESTONES)('the engines agree for ten million instructions from: %s', async (milestone) => {
       const state = await linuxState(kernel, milestone)
       const threaded = stateAfter(makePc('threaded'), state)
       const reference = stateAfter(makePc('reference'), state)
       expect(reference).toBe(threaded)
+      expect(stateAfter(makePc('translated', { translation: { heat: 200, batch: 4 } }), state)).toBe(reference)
     })
 
     it('a run cut by snapshots, between engines, equals the straight run', async () => {
@@ -46,8 +47,9 @@ describe.skipIf(linuxNeeds.skip)(`Linux in lockstep${linuxNeeds.why}`, () => {
       for (const [engine, piece] of [
         ['threaded', 3_333_333],
         ['reference', 333_334],
-        ['threaded', 1],
-        ['threaded', 6_333_332],
+        ['translated', 1],
+        ['translated', 2_000_000],
+        ['threaded', 4_333_332],
       ] as const) {
         const pc = makePc(engine)
         pc.loadState(current)
