@@ -199,7 +199,7 @@ describe('virtkit run: bad input', () => {
     [
       'an engine that is none',
       2,
-      /--engine: one of threaded, reference was expected, got 'jit'/,
+      /--engine: one of translated, threaded, reference was expected, got 'jit'/,
       ['--kernel', hello, '--engine', 'jit'],
     ],
     [

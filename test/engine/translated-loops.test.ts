@@ -13,7 +13,7 @@ describe('all engines leave the same state', () => {
   describe.each(LOOP_MODES)('after loops, %s', (mode) => {
     it.each(FLAVOURS)('of %s', (flavour) => {
       let instructions = 0
-      for (let seed = 1; seed <= runs(2); seed++) instructions += lockstep(loopProgram(mode, seed, { flavour }))
+      for (let seed = 1; seed <= runs(1); seed++) instructions += lockstep(loopProgram(mode, seed, { flavour }))
       expect(instructions).toBeGreaterThan(0)
     })
   })
@@ -27,8 +27,8 @@ describe('all engines leave the same state', () => {
     ['with a small store', { translation: { heat: 1, batch: 1 }, storeSize: 0x80000 }],
   ])('%s', (_, options) => {
     for (let seed = 100; seed < 100 + runs(1); seed++) {
-      for (const mode of ['protected32-0', 'compatibility-3', 'long-0'] as const)
-        for (const flavour of ['plain', 'memory', 'system', 'code'] as const)
+      for (const mode of ['protected32-0', 'long-0'] as const)
+        for (const flavour of ['memory', 'system', 'code'] as const)
           lockstep(loopProgram(mode, seed, { flavour, engines: ['reference', 'translated'] }), options)
     }
   })
@@ -53,15 +53,14 @@ describe.each<EngineName>(['reference', 'threaded', 'translated'])('%s', (engine
     const model = loopProgram('long-0', 1, { flavour: 'system' }).model
     const [whole, pieces] = [new EqualityBoard(engine, model), new EqualityBoard(engine, model)]
     const check = (program: Program, seed: number): void => {
-      run(whole, program, 3000, undefined)
-      run(pieces, program, 3000, new Random(seed))
+      run(whole, program, 1500, undefined)
+      run(pieces, program, 1500, new Random(seed))
       if (differences(whole, pieces).length > 0)
         expect.fail(`${program.name}\n${differences(whole, pieces).join('\n')}`)
     }
     for (let seed = 1; seed <= runs(1); seed++) {
-      for (const mode of LOOP_MODES) {
+      for (const mode of ['protected32-0', 'long-3'] as const) {
         check(loopProgram(mode, seed + 1000, { flavour: 'system' }), seed)
-        check(loopProgram(mode, seed + 1000, { flavour: 'calls' }), seed)
         check(randomProgram(mode, seed + 1000), seed)
       }
     }

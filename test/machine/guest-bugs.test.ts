@@ -105,6 +105,15 @@ function descriptors(from: number, to: number, change: (hi: number) => number): 
         if (args[0]! >= from && args[0]! < to) this.hi = change(this.hi)
       },
   )
+  // The short ways look for themselves: they find nothing there, and leave it to the general ones.
+  patch(
+    LinearMemory.prototype,
+    'place',
+    (real) =>
+      function (this: LinearMemory, ...args: number[]) {
+        return args[0]! >= from && args[0]! < to ? -1 : real.apply(this, args)
+      },
+  )
 }
 
 /** A helper that runs as if at CPL 0. */
