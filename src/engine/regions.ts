@@ -23,7 +23,7 @@ import {
 
 /** What may be chosen about translation. */
 export interface TranslationOptions {
-  /** Instructions that a block runs before it is translated. Default 3000. */
+  /** Instructions that a block runs before it is translated. Default 20000. */
   readonly heat?: number
   /** Bytes of WebAssembly that translated code may have. Default 8 MiB; the host's machine code and bookkeeping come to about ten times that. */
   readonly codeBytes?: number
@@ -46,7 +46,7 @@ export interface TranslationStatistics {
   evicted: number
 }
 
-const DEFAULT_HEAT = 3000
+const DEFAULT_HEAT = 20_000
 const DEFAULT_CODE_BYTES = 8 << 20
 const DEFAULT_REGION_INSTRUCTIONS = 400
 const DEFAULT_BATCH = 16
@@ -100,7 +100,7 @@ export class RegionCache implements Translator {
   private readonly freeSlots: number[] = []
   private nextSlot: number
   private bytes = 0
-  /** How often regions of a page were dropped since the store was emptied: such pages must get hotter each time. */
+  /** How often regions of a page were dropped or evicted since the store was emptied: such pages must get hotter each time. */
   private readonly drops = new Map<number, number>()
 
   constructor(engine: ThreadedEngine, options: TranslationOptions = {}) {
@@ -184,6 +184,7 @@ export class RegionCache implements Translator {
   private add(blocks: readonly RegionBlock[], bytes: number, slot: number): Region {
     while (this.bytes + bytes > this.codeBytes && this.live.size > 0) {
       const [oldest] = this.live
+      this.cool(oldest!.blocks[0]!)
       this.drop(oldest!)
       this.stats.evicted++
     }
@@ -232,12 +233,17 @@ export class RegionCache implements Translator {
     this.queue.delete(block)
     const regions = this.regionsOf.get(block)
     if (regions === undefined) return
-    const page = this.i32[(block + BLOCK_PLACE) >> 2]! >>> 12
-    this.drops.set(page, Math.min(12, (this.drops.get(page) ?? 0) + 1))
+    this.cool(block)
     for (const region of [...regions]) {
       this.drop(region)
       this.stats.dropped++
     }
+  }
+
+  /** The next regions of a block's page must get hotter. */
+  private cool(block: number): void {
+    const page = this.i32[(block + BLOCK_PLACE) >> 2]! >>> 12
+    this.drops.set(page, Math.min(12, (this.drops.get(page) ?? 0) + 1))
   }
 
   /** Forgets a region; its entries run in the threaded engine again, and may become hot again. */
