@@ -1,11 +1,10 @@
-/** Markdown and pictures of `npm run bench -- linux`. */
-import { type Chart, drawChart, type Panel } from './chart.js'
+/** The parts of the report that are about Linux. */
+import type { Panel } from './chart.js'
 import {
   BOOT,
   type Comparison,
   type ContestantResult,
   comparisons,
-  failures,
   type LinuxResults,
   secondsOf,
   USERSPACE,
@@ -20,15 +19,19 @@ const COLOURS = {
   qemu: ['#1c5fa8', '#92c5de', '#cfe4f0'],
 } as const
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** A table; all columns but the first are numbers. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
   return [line(head), `|---|${'---:|'.repeat(head.length - 1)}`, ...rows.map(line)].join('\n')
 }
 
-const ratio = (value: number | undefined): string =>
+export const ratio = (value: number | undefined): string =>
   value === undefined || Number.isNaN(value) ? '–' : value.toFixed(2)
 
 const heading = ({ ours, peer }: Comparison): string => `${ours.name.replace('virtkit ', '')} / ${peer.name}`
+
+/** Colours of ratios against a peer: of the newest contestant first. */
+export const coloursOf = (peer: 'v86' | 'qemu'): readonly string[] => COLOURS[peer]
 
 function secondsTable(all: LinuxResults, kernel: Kernel, list: readonly Comparison[]): string {
   const here = all.results.filter((result) => result.kernel === kernel)
@@ -43,6 +46,7 @@ function secondsTable(all: LinuxResults, kernel: Kernel, list: readonly Comparis
     ...here.map((result) => cell(result, row)),
     ...list.map((comparison) => ratio(comparison.ratios.get(row))),
   ])
+  if (all.workloads.length === 0) return table(['seconds', ...here.map(({ name }) => name), ...list.map(heading)], rows)
   rows.splice(-1, 0, [
     '**geometric mean of the workloads**',
     ...here.map(() => ''),
@@ -75,7 +79,7 @@ function bootTable(all: LinuxResults, kernel: Kernel): string {
 }
 
 /** What the project set out to reach, and where it is. */
-function targets(all: LinuxResults): string[] {
+export function linuxTargets(all: LinuxResults): string[] {
   const lines: string[] = []
   const line = (what: string, limit: number, value: number | undefined, detail = ''): void => {
     const state =
@@ -92,11 +96,13 @@ function targets(all: LinuxResults): string[] {
           ([row, value]) => row !== BOOT && value !== undefined && value > 0.7,
         )
         const names = above.map(([row]) => row).join(', ')
-        line(`${who}, every workload`, 0.7, worst?.[1], above.length === 0 ? '' : ` (above it: ${names})`)
-        line(`${who}, geometric mean`, 0.5, mean, missing)
+        if (all.workloads.length > 0) {
+          line(`${who}, every workload`, 0.7, worst?.[1], above.length === 0 ? '' : ` (above it: ${names})`)
+          line(`${who}, geometric mean`, 0.5, mean, missing)
+        }
         line(`${who}, boot to userspace`, 0.7, comparison.ratios.get(BOOT))
       } else {
-        line(`${who}, geometric mean`, 1.5, mean, missing)
+        if (all.workloads.length > 0) line(`${who}, geometric mean`, 1.5, mean, missing)
         if (kernel === 'amd64') line(`${who}, boot to userspace`, 1.5, comparison.ratios.get(BOOT))
       }
     }
@@ -104,49 +110,44 @@ function targets(all: LinuxResults): string[] {
   return lines
 }
 
-function others(all: LinuxResults): string {
+/** What others used of the machine meanwhile. */
+export function othersOf(all: LinuxResults): string {
   const shares = all.results.flatMap((result) => result.runs.flatMap((run) => run.others ?? []))
   if (shares.length === 0) return 'what else the machine did meanwhile is not known'
   const percent = (n: number): string => `${(n * 100).toFixed(0)} %`
   return `other programs used ${percent(median(shares))} of the processors during a run in the median, at most ${percent(Math.max(...shares))}`
 }
 
-/** The report. */
-export function linuxMarkdown(all: LinuxResults, picture: string): string {
-  const { machine } = all
-  const bad = failures(all)
+/** The tables of both kernels. */
+export function linuxSections(all: LinuxResults): string[] {
+  const boots = all.workloads.length === 0
   const parts = [
-    '# Workloads on Linux',
-    `\`npm run bench -- linux\`: Debian's kernels boot with an initial RAM disk whose only program is \`bench/workloads\`; every workload runs in a process of its own. Times are elapsed seconds on the host from the byte that the guest sends as a workload begins to the one as it ends, natively those of the program's clock; boot times run from the start of the machine to "Run /init". Medians of ${all.rounds}; every run is a process of its own, the contestants take turns in going first. A ratio below 1 says that virtkit is faster. The checksums of all workloads that are shown equal the native ones.`,
-    `${machine.date}; ${machine.processors} × ${machine.processor}, ${machine.memory} GiB, ${machine.system}; load average ${machine.load} before and ${all.loadAfter} after; ${others(all)}. Node ${machine.node}, v86 ${machine.v86}, QEMU ${machine.qemu}, ${all.compiler}. Guests: ${all.memory >> 20} MiB, one processor, \`${all.commandLine}\`.`,
-    `![Ratios of times](${picture})`,
+    boots ? '## Booting Linux' : '## Workloads on Linux',
+    [
+      "Debian's kernels boot with an initial RAM disk whose only program is `bench/workloads`",
+      boots ? '.' : '; every workload runs in a process of its own. ',
+      boots
+        ? ''
+        : "Times are elapsed seconds on the host from the byte that the guest sends as a workload begins to the one as it ends, natively those of the program's clock. The checksums of all workloads that are shown equal the native ones.",
+      ' Boot times run from the start of the machine to "Run /init"; processor time is that of the whole process with its compiler threads. v86 and QEMU start their firmware first, and v86\'s guest waits in real time.',
+      ` Medians of ${all.rounds}; every run is a process of its own, the contestants take turns in going first. A ratio below 1 says that virtkit is faster. Guests: ${all.memory >> 20} MiB, one processor, \`${all.commandLine}\`; ${all.compiler}.`,
+    ].join(''),
   ]
-  if (bad.length > 0 || all.absent.length > 0) {
-    parts.push('## Failures', [...bad, ...all.absent].map((text) => `- ${text}`).join('\n'))
-  }
-  const goals = targets(all)
-  if (goals.length > 0) parts.push('## Targets', goals.join('\n'))
   for (const kernel of KERNELS) {
     if (!all.results.some((result) => result.kernel === kernel)) continue
-    parts.push(`## ${TITLES[kernel]}`, secondsTable(all, kernel, comparisons(all, kernel)), bootTable(all, kernel))
+    parts.push(`### ${TITLES[kernel]}`, secondsTable(all, kernel, comparisons(all, kernel)), bootTable(all, kernel))
   }
-  parts.push(
-    '## The workloads',
-    table(
-      ['name', 'what it does'],
-      all.workloads.map(({ name, what }) => [name, what]),
-    ).replace('---:', '---'),
-    '## Options',
-    Object.entries(all.options)
-      .map(([name, value]) => `- ${name}: \`${value}\``)
-      .join('\n'),
-  )
-  return `${parts.join('\n\n')}\n`
+  if (!boots) {
+    const rows = all.workloads.map(({ name, what }) => [name, what])
+    parts.push('### The workloads', table(['name', 'what it does'], rows).replace('---:', '---'))
+  }
+  const options = Object.entries(all.options).map(([name, value]) => `- ${name}: \`${value}\``)
+  return [...parts, '### Options', options.join('\n')]
 }
 
-/** The picture. */
-export function linuxChart(all: LinuxResults): string {
-  const panels = KERNELS.flatMap((kernel): Panel[] => {
+/** What the picture shows of Linux. */
+export function linuxPanels(all: LinuxResults): Panel[] {
+  return KERNELS.flatMap((kernel): Panel[] => {
     const list = comparisons(all, kernel)
     if (list.length === 0) return []
     const names = all.workloads.map(({ name }) => name)
@@ -154,23 +155,19 @@ export function linuxChart(all: LinuxResults): string {
     const seen = { v86: 0, qemu: 0 }
     const series = [...list].reverse().map((comparison) => {
       const peer = comparison.peer.key === 'v86' ? 'v86' : 'qemu'
-      const shades = COLOURS[peer]
+      const shades = coloursOf(peer)
+      const mean = Number.isNaN(comparison.mean) ? undefined : comparison.mean
       return {
         label: heading(comparison),
         colour: shades[Math.min(seen[peer]++, shades.length - 1)]!,
         values: [
           ...names.map((name) => comparison.ratios.get(name)),
-          Number.isNaN(comparison.mean) ? undefined : comparison.mean,
+          ...(names.length > 0 ? [mean] : []),
           comparison.ratios.get(BOOT),
         ],
       }
     })
-    return [{ title: `Linux, ${TITLES[kernel]}`, rows: [...names, 'geometric mean', 'boot'], series }]
+    const means = names.length > 0 ? ['geometric mean'] : []
+    return [{ title: `Linux, ${TITLES[kernel]}`, rows: [...names, ...means, 'boot'], series }]
   })
-  const chart: Chart = {
-    title: 'Time of virtkit by time of the peer',
-    note: `Left of 1: virtkit is faster. Median of ${all.rounds}; ${all.machine.processor}, Node ${all.machine.node}, v86 ${all.machine.v86}, QEMU ${all.machine.qemu.split(' ')[0]}.`,
-    panels,
-  }
-  return drawChart(chart)
 }

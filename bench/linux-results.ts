@@ -1,6 +1,6 @@
-/** What `npm run bench -- linux` measures, and what is computed from it. */
+/** What is measured on Linux, and what is computed from it. */
 import type { Moment } from './console-watch.js'
-import type { Kernel, MachineFacts } from './peers.js'
+import type { Kernel } from './peers.js'
 import { geometricMean, median } from './statistics.js'
 
 /** One workload in one run. */
@@ -35,11 +35,8 @@ export interface ContestantResult {
   readonly runs: readonly ContestantRun[]
 }
 
-/** Everything: what the JSON file holds. */
+/** Everything that is measured on Linux. */
 export interface LinuxResults {
-  readonly machine: MachineFacts
-  /** Load average at the end. */
-  readonly loadAfter: number
   readonly compiler: string
   readonly rounds: number
   readonly memory: number

@@ -1,49 +1,44 @@
 /**
- * `npm run bench -- linux`: boots Debian's kernels and runs `bench/workloads` in virtkit, v86 (i686 only), QEMU's TCG where it is installed, and natively.
- * Writes a Markdown report, an SVG picture and the numbers. The guests come from `npm run guests`. Exit status 1 when anything failed or a checksum differs.
- *
- * Options: --kernel 686|amd64|both, --engines LIST (default threaded), --contestants LIST of native, virtkit, v86, qemu; --only NAMES of workloads;
- * --rounds N (default 3); --append TEXT to the kernel's command line; --limit SECONDS without a word before a run is given up (default 300);
- * --patience SECONDS to wait for a quiet machine before each run (default 20); --out FILE without extension (default docs/benchmarks/linux).
+ * Boots Debian's kernels and runs `bench/workloads` in virtkit, v86 (i686 only), QEMU's TCG where it is installed, and natively. The guests come from
+ * `npm run guests`. See run.ts for the options.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
-import { loadavg } from 'node:os'
-import { basename, join } from 'node:path'
+import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { WORKLOAD_OPTIONS, workloadDisk, workloadProgram } from '../scripts/workloads.js'
 import { Pc, type PcOptions } from '../src/machine/index.js'
 import { type ConsoleEvent, ConsoleWatch, type Moment } from './console-watch.js'
-import { linuxChart, linuxMarkdown } from './linux-report.js'
-import {
-  BOOT,
-  type ContestantRun,
-  comparisons,
-  failures,
-  type LinuxResults,
-  USERSPACE,
-  type WorkloadRun,
-} from './linux-results.js'
+import { BOOT, type ContestantRun, type LinuxResults, USERSPACE, type WorkloadRun } from './linux-results.js'
 import {
   busyTicks,
   bytesOf,
   type Guest,
   guestFile,
   type Kernel,
-  machineFacts,
   ownProcessor,
   processorOf,
   QEMU_OPTIONS,
   qemuName,
-  ROOT,
   runQemu,
   runs,
   runV86,
   V86_OPTIONS,
 } from './peers.js'
 import { rotated } from './statistics.js'
+
+/** What may be chosen: see run.ts. */
+export interface LinuxOptions {
+  readonly kernel: string
+  readonly engines: readonly string[]
+  readonly contestants: readonly string[]
+  /** Names of workloads, and `boot`, which is always there; undefined: all. */
+  readonly only: readonly string[] | undefined
+  readonly rounds: number
+  readonly append: string
+  readonly limit: number
+  readonly patience: number
+}
 
 const MEMORY = 256 << 20
 /** Instructions between two breaths of the host, in which an engine may take over what it compiled in the background. */
@@ -64,8 +59,8 @@ type Told =
 
 const tell = (what: Told): void => console.log(JSON.stringify(what))
 
-/** Watches a console until it is done. */
-function watchConsole(clock: () => Moment): { watch: ConsoleWatch; done: () => boolean } {
+/** Watches a console until it is done; `bootOnly`: until userspace is reached. */
+function watchConsole(clock: () => Moment, bootOnly = false): { watch: ConsoleWatch; done: () => boolean } {
   let done = false
   const watch = new ConsoleWatch(clock, (event) => {
     if (event.kind === 'prompt') return
@@ -75,22 +70,25 @@ function watchConsole(clock: () => Moment): { watch: ConsoleWatch; done: () => b
       return
     }
     const mark = MARKS.find(({ pattern }) => pattern.test(event.text))
-    if (mark !== undefined) tell({ kind: 'mark', name: mark.name, time: event.time })
-    else if (/Kernel panic|BUG:|Oops/.test(event.text)) tell({ kind: 'error', message: event.text })
+    if (mark !== undefined) {
+      tell({ kind: 'mark', name: mark.name, time: event.time })
+      done ||= bootOnly && mark.name === USERSPACE
+    } else if (/Kernel panic|BUG:|Oops/.test(event.text)) tell({ kind: 'error', message: event.text })
   })
   return { watch, done: () => done }
 }
 
 const seconds = (): number => performance.now() / 1000
 
-async function childVirtkit(guest: Guest, engine: string): Promise<void> {
+async function childVirtkit(guest: Guest, engine: string, bootOnly: boolean): Promise<void> {
   const started = seconds()
   const pc = new Pc({ memory: guest.memory, engine: engine as NonNullable<PcOptions['engine']> })
-  const { watch, done } = watchConsole(() => ({
+  const clock = (): Moment => ({
     elapsed: seconds() - started,
     processor: ownProcessor(),
     instructions: pc.instructions,
-  }))
+  })
+  const { watch, done } = watchConsole(clock, bootOnly)
   pc.serial.onByte = (value) => watch.byte(value)
   pc.loadLinux(bytesOf(guest.kernel), { initrd: bytesOf(guest.disk), commandLine: guest.commandLine })
   while (!done()) {
@@ -101,21 +99,21 @@ async function childVirtkit(guest: Guest, engine: string): Promise<void> {
   tell({ kind: 'spent', processor: ownProcessor() })
 }
 
-async function childV86(guest: Guest): Promise<void> {
+async function childV86(guest: Guest, bootOnly: boolean): Promise<void> {
   const started = seconds()
-  const { watch, done } = watchConsole(() => ({ elapsed: seconds() - started, processor: ownProcessor() }))
+  const { watch, done } = watchConsole(() => ({ elapsed: seconds() - started, processor: ownProcessor() }), bootOnly)
   await runV86(guest, (value) => watch.byte(value), done)
   tell({ kind: 'spent', processor: ownProcessor() })
 }
 
-async function childQemu(guest: Guest, kernel: Kernel): Promise<void> {
+async function childQemu(guest: Guest, kernel: Kernel, bootOnly: boolean): Promise<void> {
   const started = seconds()
   let pid = 0
   let spent = 0
   const { watch, done } = watchConsole(() => {
     spent = processorOf(pid)
     return { elapsed: seconds() - started, processor: spent }
-  })
+  }, bootOnly)
   await runQemu(
     kernel,
     guest,
@@ -146,18 +144,20 @@ async function childNative(kernel: Kernel, names: string): Promise<void> {
   tell({ kind: 'spent', processor: Number.NaN })
 }
 
-async function child(key: string, kernel: Kernel, names: string, append: string): Promise<void> {
+/** One run of a contestant, told on standard output: of workloads by their names, or of the boot alone when there are none. */
+export async function linuxChild(key: string, kernel: Kernel, names: string, append: string): Promise<void> {
+  const bootOnly = names === ''
   const guest = {
     kernel: guestFile(`linux-${kernel}`),
     disk: workloadDisk(kernel),
-    commandLine: `${commandLine(append)} workloads=${names}`,
+    commandLine: `${commandLine(append)} workloads=${names}`.replace(/ workloads=$/, ''),
     memory: MEMORY,
   }
   try {
     if (key === 'native') await childNative(kernel, names)
-    else if (key === 'v86') await childV86(guest)
-    else if (key === 'qemu') await childQemu(guest, kernel)
-    else await childVirtkit(guest, key.replace('virtkit:', ''))
+    else if (key === 'v86') await childV86(guest, bootOnly)
+    else if (key === 'qemu') await childQemu(guest, kernel, bootOnly)
+    else await childVirtkit(guest, key.replace('virtkit:', ''), bootOnly)
   } catch (error) {
     tell({ kind: 'error', message: error instanceof Error ? error.message : String(error) })
   }
@@ -236,10 +236,12 @@ async function runContestant(key: string, kernel: Kernel, options: RunOptions): 
   let left = [...options.names]
   let spent = 0
   const before = busyTicks()
-  while (left.length > 0) {
+  do {
     let current: string | undefined
     const why = await runProcess(key, kernel, left, options, (told) => {
       if (told.kind === 'mark') marks[told.name] ??= told.time
+      // What began before the host noticed that userspace was reached is of no interest.
+      else if (options.names.length === 0 && told.kind !== 'spent') return
       else if (told.kind === 'begun') current = told.name
       else if (told.kind === 'failed') failed[told.name] ??= told.why
       else if (told.kind === 'spent') spent += told.processor
@@ -255,7 +257,7 @@ async function runContestant(key: string, kernel: Kernel, options: RunOptions): 
       }
     })
     left = left.filter((name) => workloads[name] === undefined && failed[name] === undefined)
-    if (left.length === 0) break
+    if (left.length === 0 && options.names.length > 0) break
     if (current === undefined) {
       // It did not get to a workload, or stopped between two.
       for (const name of left) failed[name] = why ?? 'not reached'
@@ -264,7 +266,7 @@ async function runContestant(key: string, kernel: Kernel, options: RunOptions): 
     }
     failed[current] = why ?? 'did not end'
     left = left.filter((name) => name !== current)
-  }
+  } while (left.length > 0)
   const after = busyTicks()
   const known = before !== undefined && after !== undefined && key !== 'native' && spent > 0
   const others = known
@@ -280,7 +282,7 @@ async function runContestant(key: string, kernel: Kernel, options: RunOptions): 
 }
 
 /** Waits until others leave the machine alone, but not longer than `patience` seconds. */
-async function quiet(patience: number): Promise<void> {
+export async function quiet(patience: number): Promise<void> {
   for (let n = 0; n < patience; n++) {
     const before = busyTicks()
     if (before === undefined) return
@@ -303,50 +305,35 @@ function listWorkloads(kernel: Kernel): { name: string; what: string }[] {
     })
 }
 
-/** The command. */
-export async function bench(argv: readonly string[]): Promise<void> {
-  const { values } = parseArgs({
-    args: [...argv],
-    options: {
-      kernel: { type: 'string', default: 'both' },
-      engines: { type: 'string', default: 'threaded' },
-      contestants: { type: 'string', default: 'native,virtkit,v86,qemu' },
-      only: { type: 'string' },
-      rounds: { type: 'string', default: '3' },
-      append: { type: 'string', default: '' },
-      limit: { type: 'string', default: '300' },
-      patience: { type: 'string', default: '20' },
-      out: { type: 'string', default: join(ROOT, 'docs/benchmarks/linux') },
-      child: { type: 'string' },
-    },
-  })
-  if (values.child !== undefined) {
-    await child(values.child, values.kernel as Kernel, values.only!, values.append)
-    return
-  }
+/** Names and descriptions of all workloads, as far as a kernel's program runs here. */
+export function linuxWorkloads(): readonly { name: string; what: string }[] {
+  const kernel = (['amd64', '686'] as const).find((name) => existsSync(workloadProgram(name)))
+  return kernel === undefined ? [] : listWorkloads(kernel)
+}
+
+/** Measures. `onRound` hears of everything up to now after each round, so that little is lost when the next one does not end. */
+export async function benchLinux(
+  options: LinuxOptions,
+  onRound: (results: LinuxResults) => void,
+): Promise<LinuxResults> {
   const absent: string[] = []
   const kernels = (['686', 'amd64'] as const).filter((kernel) => {
-    if (values.kernel !== 'both' && values.kernel !== kernel) return false
+    if (options.kernel !== 'both' && options.kernel !== kernel) return false
     const missing = [guestFile(`linux-${kernel}`), workloadDisk(kernel)].filter((path) => !existsSync(path))
     if (missing.length > 0) absent.push(`${kernel}: there is no ${missing.join(', ')}; \`npm run guests\` makes it`)
     return missing.length === 0
   })
-  if (kernels.length === 0) throw new Error(`no kernel to run: ${absent.join('; ') || `unknown '${values.kernel}'`}`)
-  const chosen = values.only?.split(',')
-  const listed = listWorkloads(kernels.at(-1)!)
-  const unknown = (chosen ?? []).filter((name) => !listed.some((item) => item.name === name))
-  if (unknown.length > 0)
-    throw new Error(`no workload ${unknown.join(', ')}; there are ${listed.map(({ name }) => name).join(', ')}`)
-  const workloads = listed.filter(({ name }) => chosen?.includes(name) ?? true)
-  const wanted = values.contestants.split(',')
+  if (kernels.length === 0) throw new Error(`no kernel to run: ${absent.join('; ') || `unknown '${options.kernel}'`}`)
+  const workloads = listWorkloads(kernels.at(-1)!).filter(({ name }) => options.only?.includes(name) ?? true)
+  const wants = (key: string): boolean => options.contestants.includes(key)
   const contestants: Contestant[] = [
-    // The others' checksums are compared with the native ones, so this one is always there.
-    { key: 'native', name: 'native' },
-    ...(wanted.includes('virtkit')
-      ? values.engines.split(',').map((engine) => ({ key: `virtkit:${engine}`, name: `virtkit ${engine}` }))
+    // The others' checksums are compared with the native ones, so this one is there whenever something is run.
+    ...(workloads.length > 0 ? [{ key: 'native', name: 'native' }] : []),
+    ...(wants('virtkit')
+      ? options.engines.map((engine) => ({ key: `virtkit:${engine}`, name: `virtkit ${engine}` }))
       : []),
-    ...(wanted.includes('v86') ? [{ key: 'v86', name: 'v86' }] : []),
-    ...(wanted.includes('qemu') ? [{ key: 'qemu', name: 'QEMU TCG' }] : []),
+    ...(wants('v86') ? [{ key: 'v86', name: 'v86' }] : []),
+    ...(wants('qemu') ? [{ key: 'qemu', name: 'QEMU TCG' }] : []),
   ]
   const fields = kernels.flatMap((kernel) =>
     contestants.flatMap((contestant) => {
@@ -359,22 +346,16 @@ export async function bench(argv: readonly string[]): Promise<void> {
       return [{ contestant, kernel, runs: [] as ContestantRun[] }]
     }),
   )
-  // By default these end the process without the event that ends the child.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
-  const machine = machineFacts()
-  const rounds = Number(values.rounds)
   /** Everything up to now. */
   const collect = (done: number): LinuxResults => ({
-    machine,
-    loadAfter: Number(loadavg()[0]!.toFixed(2)),
     compiler: spawnSync('gcc', ['--version'], { encoding: 'utf8' }).stdout?.split('\n')[0] ?? 'gcc',
     rounds: done,
     memory: MEMORY,
-    commandLine: `${commandLine(values.append)} workloads=…`,
+    commandLine: `${commandLine(options.append)} workloads=…`,
     options: {
       'i686 program': `gcc ${WORKLOAD_OPTIONS['686'].join(' ')}`,
       'x86-64 program': `gcc ${WORKLOAD_OPTIONS.amd64.join(' ')}`,
-      virtkit: `new Pc({ memory, engine }), engines ${values.engines}`,
+      virtkit: `new Pc({ memory, engine }), engines ${options.engines.join(', ')}`,
       v86: `memory_size, SeaBIOS, bzimage, initrd, cmdline, ${JSON.stringify(V86_OPTIONS)}`,
       QEMU: `${QEMU_OPTIONS.join(' ')} -m ${MEMORY >> 20}`,
     },
@@ -383,14 +364,14 @@ export async function bench(argv: readonly string[]): Promise<void> {
     absent,
   })
   let all = collect(0)
-  for (let round = 0; round < rounds; round++) {
+  for (let round = 0; round < options.rounds; round++) {
     for (const { contestant, kernel, runs: list } of rotated(fields, round)) {
-      await quiet(Number(values.patience))
+      await quiet(options.patience)
       const run = await runContestant(contestant.key, kernel, {
         names: workloads.map(({ name }) => name),
         round,
-        append: values.append,
-        limit: Number(values.limit),
+        append: options.append,
+        limit: options.limit,
       })
       list.push(run)
       const times = Object.entries(run.workloads).map(([name, { seconds }]) => `${name} ${seconds.toFixed(3)}`)
@@ -401,17 +382,8 @@ export async function bench(argv: readonly string[]): Promise<void> {
         `${head}: ${[...(boot === undefined ? [] : [`boot ${boot.toFixed(1)}`]), ...times, ...wrong].join(', ')}`,
       )
     }
-    // After every round, so that little is lost when the next one does not end.
     all = collect(round + 1)
-    writeFileSync(`${values.out}.md`, linuxMarkdown(all, `${basename(values.out)}.svg`))
-    writeFileSync(`${values.out}.svg`, linuxChart(all))
-    writeFileSync(`${values.out}.json`, `${JSON.stringify(all, null, 1)}\n`)
+    onRound(all)
   }
-  console.log(linuxMarkdown(all, `${basename(values.out)}.svg`))
-  const bad = failures(all)
-  const lacking = kernels.flatMap((kernel) => comparisons(all, kernel).filter((item) => item.lacking.length > 0))
-  if (bad.length > 0 || lacking.length > 0) {
-    console.error(`failed:\n${bad.join('\n')}`)
-    process.exitCode = 1
-  }
+  return all
 }

@@ -1,172 +1,114 @@
 /**
- * `npm run bench`: millions of guest instructions a second of the threaded engine (and, for scale, the reference engine), side by side with v86, all
- * running the identical image in this one process; then a 64-bit loop, which v86 cannot run. Options: --rounds N (default 3), --reference, --json FILE.
- * `npm run bench -- boot` boots Linux instead: see boot.ts; `npm run bench -- linux` runs workloads on it: see linux.ts.
+ * `npm run bench`: virtkit beside its peers. Everything in one run, or a part of it: `npm run bench -- linux`, boots of Debian's kernels and workloads on
+ * them; `boot`, the boots alone; `loops`, small loops without an operating system. Writes a Markdown report, an SVG picture and the numbers.
+ * Exit status 1 when anything failed or a checksum differs.
+ *
+ * Options: --rounds N (default 3); --only NAMES of workloads, of loops, or `boot`; --engines LIST (default threaded,translated); --contestants LIST of
+ * native, virtkit, v86, qemu; --kernel 686|amd64|both; --append TEXT to the kernel's command line; --limit SECONDS without a word before a run on Linux
+ * is given up (default 300); --patience SECONDS to wait for a quiet machine before each run (default 20); --out FILE without extension (default
+ * docs/benchmarks/report).
  */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { cpus, loadavg } from 'node:os'
+import { writeFileSync } from 'node:fs'
+import { loadavg } from 'node:os'
+import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Pc } from '../src/machine/index.js'
-import { bench as benchBoot } from './boot.js'
-import { bench as benchLinux } from './linux.js'
-import { bench64Image, benchImage, LOOP_64, LOOPS } from './loops.js'
+import { benchLinux, linuxChild, linuxWorkloads, quiet } from './linux.js'
+import { BOOT, comparisons, failures, type LinuxResults } from './linux-results.js'
+import { ALL_LOOPS, benchLoops, type LoopResults, loopChild } from './loop-runs.js'
+import { type Kernel, machineFacts, ROOT } from './peers.js'
+import { type BenchResults, benchChart, benchMarkdown } from './report.js'
 
-if (process.argv[2] === 'boot') {
-  await benchBoot(process.argv.slice(3))
-  process.exit(0)
-}
-if (process.argv[2] === 'linux') {
-  await benchLinux(process.argv.slice(3))
-  process.exit()
-}
+const PARTS = ['linux', 'boot', 'loops'] as const
 
+const part = PARTS.find((name) => name === process.argv[2])
 const { values } = parseArgs({
+  args: process.argv.slice(part === undefined ? 2 : 3),
   options: {
+    kernel: { type: 'string', default: 'both' },
+    engines: { type: 'string', default: 'threaded,translated' },
+    contestants: { type: 'string', default: 'native,virtkit,v86,qemu' },
+    only: { type: 'string' },
     rounds: { type: 'string', default: '3' },
-    reference: { type: 'boolean', default: false },
-    json: { type: 'string' },
+    append: { type: 'string', default: '' },
+    limit: { type: 'string', default: '300' },
+    patience: { type: 'string', default: '20' },
+    out: { type: 'string', default: join(ROOT, 'docs/benchmarks/report') },
+    // A run of one contestant, in a process of its own.
+    child: { type: 'string' },
   },
 })
-const rounds = Number(values.rounds)
-const image = benchImage()
+const only = values.only?.split(',').filter((name) => name !== '')
 
-/** Seconds of processor time that each loop took between its two marks: a busy machine disturbs that less than elapsed time. */
-type Times = number[]
+async function main(): Promise<void> {
+  const workloads = part === 'loops' ? [] : linuxWorkloads().map(({ name }) => name)
+  const loops = ALL_LOOPS.map(({ name }) => name)
+  const known = [BOOT, ...workloads, ...loops]
+  const unknown = (only ?? []).filter((name) => !known.includes(name))
+  if (unknown.length > 0) throw new Error(`there is no ${unknown.join(', ')}; there are ${known.join(', ')}`)
+  const wants = (names: readonly string[]): boolean => only?.some((name) => names.includes(name)) ?? true
+  const doesLoops = (part ?? 'loops') === 'loops' && wants(loops)
+  const doesLinux = part !== 'loops' && wants([BOOT, ...workloads])
 
-/** Collects marks and turns them into times. */
-class Stopwatch {
-  private readonly started: (number | undefined)[] = LOOPS.map(() => undefined)
-  readonly times: Times = []
-  finished = false
-
-  mark(letter: string): void {
-    const { user, system } = process.cpuUsage()
-    const now = (user + system) / 1000
-    if (letter === '.') this.finished = true
-    const n = letter.charCodeAt(0) - 97
-    if (n < 0 || n >= LOOPS.length) return
-    const start = this.started[n]
-    if (start === undefined) this.started[n] = now
-    else this.times[n] = (now - start) / 1000
-  }
-}
-
-function runVirtkit(engine: 'threaded' | 'reference'): Times {
-  return runImage(engine, image)
-}
-
-function runImage(engine: 'threaded' | 'reference', contents: Uint8Array): Times {
-  const pc = new Pc({ memory: 32 << 20, engine })
-  const watch = new Stopwatch()
-  pc.serial.onByte = (byte) => watch.mark(String.fromCharCode(byte))
-  pc.loadMultiboot(contents)
-  const result = pc.runSync(2e9)
-  if (!watch.finished) throw new Error(`${engine}: the image did not finish: ${result.reason}`)
-  return watch.times
-}
-
-async function runV86(): Promise<Times> {
-  const require = createRequire(import.meta.url)
-  const { V86 } = await import('v86')
-  const wasm = require.resolve('v86').replace(/[^/]*$/, 'v86.wasm')
-  const watch = new Stopwatch()
-  const emulator = new V86({
-    wasm_path: wasm,
-    memory_size: 32 << 20,
-    vga_memory_size: 2 << 20,
-    multiboot: { buffer: Uint8Array.from(image).buffer },
-    autostart: false,
-    disable_speaker: true,
+  const machine = machineFacts()
+  const command = ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' ')
+  let linux: LinuxResults | undefined
+  let measured: LoopResults | undefined
+  const all = (): BenchResults => ({
+    machine,
+    loadAfter: Number(loadavg()[0]!.toFixed(2)),
+    command,
+    ...(linux && { linux }),
+    ...(measured && { loops: measured }),
   })
-  await new Promise<void>((resolve, reject) => {
-    const limit = setTimeout(() => reject(new Error('v86: the image did not finish within 10 minutes')), 600_000)
-    emulator.add_listener('serial0-output-byte', (byte: number) => {
-      watch.mark(String.fromCharCode(byte))
-      if (watch.finished) {
-        clearTimeout(limit)
-        resolve()
-      }
+  const write = (): string => {
+    const results = all()
+    const text = benchMarkdown(results, `${basename(values.out)}.svg`)
+    writeFileSync(`${values.out}.md`, text)
+    writeFileSync(`${values.out}.svg`, benchChart(results))
+    writeFileSync(`${values.out}.json`, `${JSON.stringify(results, null, 1)}\n`)
+    return text
+  }
+  const shared = {
+    engines: values.engines.split(','),
+    contestants: values.contestants.split(','),
+    rounds: Number(values.rounds),
+  }
+  const patience = Number(values.patience)
+  // The short part first.
+  if (doesLoops) {
+    const names = only?.filter((name) => loops.includes(name))
+    measured = await benchLoops({ ...shared, only: names }, () => quiet(patience))
+    write()
+  }
+  if (doesLinux) {
+    const options = {
+      ...shared,
+      kernel: values.kernel,
+      only: part === 'boot' ? [BOOT] : only,
+      append: values.append,
+      limit: Number(values.limit),
+      patience,
+    }
+    linux = await benchLinux(options, (results) => {
+      linux = results
+      write()
     })
-    emulator.add_listener('emulator-loaded', () => void emulator.run())
-  })
-  await emulator.destroy()
-  return watch.times
-}
-
-function median(list: readonly number[]): number {
-  const sorted = [...list].sort((a, b) => a - b)
-  return sorted[sorted.length >> 1]!
-}
-
-const contestants: { name: string; run: () => Times | Promise<Times>; results: Times[] }[] = [
-  { name: 'virtkit threaded', run: () => runVirtkit('threaded'), results: [] },
-  ...(values.reference ? [{ name: 'virtkit reference', run: () => runVirtkit('reference'), results: [] }] : []),
-  { name: 'v86', run: runV86, results: [] },
-]
-for (let round = 0; round < rounds; round++) {
-  for (const contestant of contestants) contestant.results.push(await contestant.run())
-}
-
-const v86Version = (
-  JSON.parse(readFileSync(new URL('../node_modules/v86/package.json', import.meta.url), 'utf8')) as { version: string }
-).version
-const table = contestants.map(({ results }) =>
-  LOOPS.map((loop, n) => loop.instructions / median(results.map((times) => times[n]!)) / 1e6),
-)
-const ours = contestants.filter(({ name }) => name !== 'v86').length
-const long = contestants.slice(0, ours).map(({ name }) => {
-  const engine = name.endsWith('threaded') ? 'threaded' : 'reference'
-  const times = Array.from({ length: rounds }, () => runImage(engine, bench64Image())[0]!)
-  return LOOP_64.instructions / median(times) / 1e6
-})
-const counted = LOOPS.map((loop, n) => ({ loop, n })).filter(({ loop }) => !loop.extra)
-const geometric = table.map((list) =>
-  Math.exp(counted.reduce((sum, { n }) => sum + Math.log(list[n]!), 0) / counted.length),
-)
-const theirs = table.at(-1)!
-const load = loadavg()[0]!.toFixed(1)
-console.log(
-  `Millions of guest instructions a second of processor time, median of ${rounds}; Node ${process.version}, v86 ${v86Version}, ${cpus()[0]?.model ?? 'unknown processor'}, load average ${load}\n`,
-)
-const row = (cells: readonly (string | number)[]): void => console.log(`| ${cells.join(' | ')} |`)
-row(['loop', 'instructions', ...contestants.map(({ name }) => name), 'v86 / threaded'])
-console.log(`|---|${'---:|'.repeat(contestants.length + 2)}`)
-const show = (loop: (typeof LOOPS)[number], n: number): void =>
-  row([
-    loop.name,
-    loop.instructions,
-    ...table.map((list) => list[n]!.toFixed(1)),
-    (theirs[n]! / table[0]![n]!).toFixed(2),
-  ])
-for (const { loop, n } of counted) show(loop, n)
-row([
-  '**geometric mean**',
-  '',
-  ...geometric.map((value) => value.toFixed(1)),
-  (geometric.at(-1)! / geometric[0]!).toFixed(2),
-])
-LOOPS.forEach((loop, n) => {
-  if (loop.extra) show(loop, n)
-})
-row([LOOP_64.name, LOOP_64.instructions, ...long.map((value) => value.toFixed(1)), '–', '–'])
-console.log(
-  `\nv86's compiled code is ${(geometric.at(-1)! / geometric[0]!).toFixed(2)} times as fast as the threaded engine on the mean.`,
-)
-if (values.json !== undefined) {
-  const result = {
-    node: process.version,
-    v86: v86Version,
-    processor: cpus()[0]?.model,
-    load: Number(load),
-    rounds,
-    loops: [
-      ...LOOPS.map(({ name, what, instructions, extra }) => ({ name, what, instructions, extra: extra === true })),
-      { name: LOOP_64.name, what: LOOP_64.what, instructions: LOOP_64.instructions, extra: true },
-    ],
-    mips: Object.fromEntries(contestants.map(({ name }, n) => [name, [...table[n]!, long[n] ?? null]])),
-    geometricMean: Object.fromEntries(contestants.map(({ name }, n) => [name, geometric[n]])),
   }
-  writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`)
+  console.log(write())
+  const bad = linux === undefined ? [] : failures(linux)
+  const kernels: readonly Kernel[] = ['686', 'amd64']
+  const lacking = kernels.some((kernel) => linux && comparisons(linux, kernel).some((item) => item.lacking.length > 0))
+  const stopped = measured?.results.some(({ runs }) => runs.some((run) => run.every((time) => time === null)))
+  if (bad.length > 0 || lacking || stopped) {
+    console.error(`failed:\n${bad.join('\n')}`)
+    process.exitCode = 1
+  }
 }
-process.exit(0)
+
+// By default these end the process without the event that ends its children.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+if (values.child === undefined) await main()
+else if (part === 'loops') await loopChild(values.child, only)
+else await linuxChild(values.child, values.kernel as Kernel, only?.join(',') ?? '', values.append)
+// A v86 that is not needed any more would go on.
+process.exit()

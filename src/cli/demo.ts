@@ -1,5 +1,6 @@
 /** `virtkit demo`: boots the embedded guest, shows its screen and says what happened. */
 import { parseArgs } from 'node:util'
+import { formatRunSummary, RunStatistics } from '../debug/index.js'
 import { buildKernel, type EngineName, KERNEL_LOAD_ADDRESS, KERNEL_STAGES, Pc } from '../machine/index.js'
 import {
   CommandError,
@@ -9,7 +10,6 @@ import {
   EXIT_TRIPLE_FAULT,
   EXIT_USAGE,
 } from './exit-status.js'
-import { statistics } from './statistics.js'
 
 export const DEMO_USAGE = `Usage: virtkit demo [options]
 
@@ -74,7 +74,7 @@ export async function demo(args: readonly string[]): Promise<number> {
   const hostMs = performance.now() - started
   if (flags.serial) console.log(pc.serial.text)
   else console.log(framed(pc.screen.text(), 80))
-  console.log(statistics(pc, hostMs))
+  console.log(formatRunSummary(new RunStatistics(pc, { since: 'power-on' }).summary(), hostMs))
   const passed = pc.serial.text.split('\n').filter((line) => line.startsWith('[ok]')).length
   switch (result.reason) {
     case 'power-off':

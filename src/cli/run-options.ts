@@ -53,7 +53,7 @@ export const RUN_USAGE: string = `Usage: virtkit run [options]
   --journal FILE                record every input, so that the run can be repeated
   --replay FILE                 repeat a recorded run: with the same images and kernel, and disks as they were then
   --no-reboot                   end with status 0 when the guest resets the machine
-  --stats                       say what happened, on stderr
+  --stats                       say what happened and where the time went, on stderr
 
 At a terminal every key goes to the guest; Ctrl-A x ends the run, Ctrl-A h lists what else there is. Input from a pipe or
 file is passed on as the guest takes it, once it has opened the serial line; its end ends nothing.

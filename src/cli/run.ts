@@ -1,6 +1,7 @@
 /** `virtkit run`. */
 import { appendFileSync, renameSync, writeFileSync } from 'node:fs'
 import { VirtkitError } from '../contracts/index.js'
+import { formatRunSummary, RunStatistics } from '../debug/index.js'
 import {
   decodeSnapshot,
   encodeSnapshot,
@@ -16,7 +17,6 @@ import { EXIT_HALTED, EXIT_INTERRUPTED, EXIT_POWER_OFF, EXIT_TIMEOUT, EXIT_TRIPL
 import { Output, reason } from './output.js'
 import { Progress } from './progress.js'
 import { badFile, type Flags, type Plan, parseFlags, plan, RUN_USAGE } from './run-options.js'
-import { statistics } from './statistics.js'
 import { Typist } from './typing.js'
 
 /** What a timer of the host can hold: some 24 days. Longer limits are none. */
@@ -146,7 +146,7 @@ export async function run(args: readonly string[], streams: RunStreams = {}): Pr
     return EXIT_POWER_OFF
   }
   const todo = plan(flags)
-  const pc = new Pc({ ...todo.options, onTripleFault: 'stop' })
+  const pc = new Pc({ ...todo.options, onTripleFault: 'stop', ...(flags.stats && { profile: performance }) })
   load(pc, todo)
   if (todo.snapshot !== undefined) await restore(pc, flags.load!, todo.snapshot)
   if (todo.replay !== undefined) replayJournal(pc, todo.replay)
@@ -160,8 +160,10 @@ export async function run(args: readonly string[], streams: RunStreams = {}): Pr
   if (progress !== undefined) serial.onWrite = (last) => progress.noteOutput(last)
   pc.serial.onByte = serial.push
   pc.firmwareLog.onByte = firmware.push
-  const started = Date.now()
+  const statistics = flags.stats ? new RunStatistics(pc) : undefined
+  const started = performance.now()
   const ending = await runToEnd(pc, flags, todo, { outputs: [serial, firmware], input, progress })
+  const happened = statistics && formatRunSummary(statistics.summary(), performance.now() - started)
   recorder?.finish(ending.result)
   if (flags.save !== undefined) await save(pc, flags.save)
   if (todo.display.kind === 'text') new Output('stdio').text(`${pc.screen.text().join('\n')}\n`)
@@ -172,7 +174,7 @@ export async function run(args: readonly string[], streams: RunStreams = {}): Pr
       badFile(`'${todo.display.file}' cannot be written: ${reason(error)}`)
     }
   }
-  if (flags.stats) console.error(statistics(pc, Date.now() - started))
+  if (happened !== undefined) console.error(happened)
   return status(ending)
 }
 

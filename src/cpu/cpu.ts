@@ -34,6 +34,7 @@ import {
 import { LinearMemory } from './linear-memory.js'
 import { type CpuModel, MODELS } from './models.js'
 import { MsrFile, readMsr, writeMsr } from './msr.js'
+import type { Profiler } from './profiler.js'
 import { initState, resetState } from './reset.js'
 import { type CpuSavedState, loadTlb, readCpuState, saveMsrs, saveRegisters, saveTlb } from './saved-state.js'
 import { enterSmm } from './smm.js'
@@ -65,6 +66,8 @@ export interface CpuOptions {
   readonly tscPerInstruction?: number
   /** The processor that runs after power-on; the others wait for a start-up IPI. Default true. */
   readonly bootstrap?: boolean
+  /** Measures where time goes. */
+  readonly profiler?: Profiler
 }
 
 /** Why `Cpu.run` returned. */
@@ -78,8 +81,10 @@ export interface CpuStatistics {
   readonly interrupts: Float64Array
   nmis: number
   smis: number
-  /** Instructions that ran one at a time on the executor. */
+  /** Instructions that ran one at a time on the executor, those included that compiled code left to helpers. */
   stepped: number
+  /** Instructions that ran in compiled code. */
+  compiled: number
 }
 
 /** A processor. See {@link CpuOptions} for its surroundings. */
@@ -96,6 +101,7 @@ export class Cpu implements EngineHost {
   readonly platform: CpuPlatform
   readonly wasmMemory: WebAssembly.Memory | undefined
   readonly store: UopStore
+  readonly profiler: Profiler | undefined
   readonly msr: MsrFile = new MsrFile()
   readonly stats: CpuStatistics = {
     exceptions: new Float64Array(32),
@@ -103,6 +109,7 @@ export class Cpu implements EngineHost {
     nmis: 0,
     smis: 0,
     stepped: 0,
+    compiled: 0,
   }
 
   cpl = 0
@@ -158,6 +165,7 @@ export class Cpu implements EngineHost {
     this.platform = options.platform ?? {}
     this.events = options.events
     this.wasmMemory = options.wasmMemory
+    this.profiler = options.profiler
     this.tscRateNumber = options.tscPerInstruction ?? 1
     this.tscRate = BigInt(this.tscRateNumber)
     this.bootstrap = options.bootstrap ?? true
@@ -172,10 +180,20 @@ export class Cpu implements EngineHost {
       offset + CPU_BLOCK_SIZE,
       (frame, from, to, kept) => this.engine?.invalidate(frame, from, to, kept),
     )
+    if (options.profiler) this.profileBy(options.profiler)
     this.executor = options.executor(this)
     this.engine = (options.engine ?? stepEngine)(this)
     space.onMapChange(() => this.engine.contextChanged())
     this.reset()
+  }
+
+  /** Measures what is measured on every engine. */
+  private profileBy(profiler: Profiler): void {
+    profiler.time('dispatch', this as Cpu, 'run')
+    profiler.time('steps', this as Cpu, 'step')
+    profiler.time('helpers', this as Cpu, 'finish')
+    profiler.time('mmu', this.mem.walker, 'walk')
+    this.between = profiler.timed('events', this.between)
   }
 
   // --- outside ---------------------------------------------------------------------------------------------------
@@ -424,6 +442,7 @@ export class Cpu implements EngineHost {
 
   retire(count: number): void {
     this.retired += count
+    this.stats.compiled += count
   }
 
   // --- execution -------------------------------------------------------------------------------------------------

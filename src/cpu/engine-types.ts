@@ -4,6 +4,7 @@ import type { AddressSpace } from '../memory/index.js'
 import type { CpuCore } from './cpu-types.js'
 import type { Frontend } from './frontend.js'
 import type { LinearMemory } from './linear-memory.js'
+import type { Profiler } from './profiler.js'
 
 /** Where an engine may keep its micro-op records: byte offsets in the machine's linear memory. */
 export interface UopStore {
@@ -19,6 +20,8 @@ export interface EngineHost extends CpuCore {
   /** The `WebAssembly.Memory` around the linear memory, where the machine has one. */
   readonly wasmMemory: WebAssembly.Memory | undefined
   readonly store: UopStore
+  /** Where the engine's parts are to be measured. */
+  readonly profiler: Profiler | undefined
   /** True while an event, a trap or a stop request waits: the engine must return at the next instruction boundary. */
   readonly attention: boolean
   /** Runs the instruction at `s.rip` on the reference engine, delivers its fault if it raises one, and counts it. */
@@ -28,6 +31,9 @@ export interface EngineHost extends CpuCore {
   /** Adds instructions that the engine retired by itself. */
   retire(count: number): void
 }
+
+/** Name of the counter of instructions that ran in regions; there is one only while a profiler measures. */
+export const COUNTER_IN_REGIONS = 'instructions run in regions'
 
 /** Runs instructions. */
 export interface Engine {

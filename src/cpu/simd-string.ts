@@ -13,23 +13,23 @@ const RAX = 0
 const RDX = 2
 const RCX: number = gprSlot(1)
 
-// Fields of the immediate.
-const WORDS = 0x01
-const SIGNED = 0x02
-const AGGREGATION_SHIFT = 2
+/** Fields of the immediate: elements of 16 bits, signed ones. */
+export const STRING_WORDS = 0x01
+export const STRING_SIGNED = 0x02
+export const STRING_AGGREGATION_SHIFT = 2
 const EQUAL_ANY = 0
 const RANGES = 1
 const EQUAL_EACH = 2
-const NEGATIVE = 0x10
-const MASKED = 0x20
+export const STRING_NEGATIVE = 0x10
+export const STRING_MASKED = 0x20
 /** Index of the last instead of the first, a mask of lanes instead of bits. */
-const OUTPUT = 0x40
+export const STRING_OUTPUT = 0x40
 /** Beside the immediate byte: explicit lengths are 64-bit registers. */
 export const STRING_WIDE_LENGTHS = 0x100
 
 function lane(v: typeof X, imm: number, n: number): number {
-  if (imm & WORDS) return imm & SIGNED ? v.i16[n]! : v.u16[n]!
-  return imm & SIGNED ? v.i8[n]! : v.u8[n]!
+  if (imm & STRING_WORDS) return imm & STRING_SIGNED ? v.i16[n]! : v.u16[n]!
+  return imm & STRING_SIGNED ? v.i8[n]! : v.u8[n]!
 }
 
 /** Elements before the first zero. */
@@ -47,7 +47,7 @@ function explicitLength(cpu: CpuCore, reg: number, imm: number, count: number): 
 
 /** One bit of the first intermediate result: what element `j` of the second string is to the first string. */
 function aggregate(imm: number, j: number, count: number, xLength: number, yLength: number): boolean {
-  switch ((imm >> AGGREGATION_SHIFT) & 3) {
+  switch ((imm >> STRING_AGGREGATION_SHIFT) & 3) {
     case EQUAL_ANY:
       if (j >= yLength) return false
       for (let i = 0; i < xLength; i++) if (lane(X, imm, i) === lane(Y, imm, j)) return true
@@ -77,24 +77,24 @@ function comparison(explicit: boolean, index: boolean): SimdOperation {
     const { s } = cpu
     X.load(s, b)
     Y.load(s, c)
-    const count = imm & WORDS ? 8 : 16
+    const count = imm & STRING_WORDS ? 8 : 16
     const xLength = explicit ? explicitLength(cpu, RAX, imm, count) : implicitLength(X, imm, count)
     const yLength = explicit ? explicitLength(cpu, RDX, imm, count) : implicitLength(Y, imm, count)
     let result = 0
     for (let j = 0; j < count; j++) {
-      const inverted = (imm & NEGATIVE) !== 0 && ((imm & MASKED) === 0 || j < yLength)
+      const inverted = (imm & STRING_NEGATIVE) !== 0 && ((imm & STRING_MASKED) === 0 || j < yLength)
       if (aggregate(imm, j, count, xLength, yLength) !== inverted) result |= 1 << j
     }
     if (index) {
       let position = count
-      if (result !== 0) position = imm & OUTPUT ? 31 - Math.clz32(result) : 31 - Math.clz32(result & -result)
+      if (result !== 0) position = imm & STRING_OUTPUT ? 31 - Math.clz32(result) : 31 - Math.clz32(result & -result)
       const at = (s.base + RCX) >> 2
       s.i32[at] = position
       s.i32[at + 1] = 0
     } else {
       R.u8.fill(0)
-      if ((imm & OUTPUT) === 0) R.u32[0] = result
-      else if (imm & WORDS) for (let n = 0; n < 8; n++) R.i16[n] = (result >> n) & 1 ? -1 : 0
+      if ((imm & STRING_OUTPUT) === 0) R.u32[0] = result
+      else if (imm & STRING_WORDS) for (let n = 0; n < 8; n++) R.i16[n] = (result >> n) & 1 ? -1 : 0
       else for (let n = 0; n < 16; n++) R.i8[n] = (result >> n) & 1 ? -1 : 0
       R.store(s, OFF_XMM, 16)
     }

@@ -1,3 +1,4 @@
+import { COUNTER_IN_REGIONS, type ProfilePart, type ProfileShare } from '../cpu/index.js'
 import type { Pc } from '../machine/index.js'
 import { exceptionName, hex } from './explanation.js'
 
@@ -9,11 +10,24 @@ export interface VectorCount {
   readonly count: number
 }
 
-/** What happened in a run: plain numbers. */
+/** How instructions ran: the four add up to all of them. */
+export interface InstructionWays {
+  /** In translated regions; undefined where they are not told from blocks, which takes a machine with the option `profile`. */
+  readonly regions: number | undefined
+  /** In compiled blocks, and in regions where those are not told from them. */
+  readonly blocks: number
+  /** One at a time: helpers, faults, and whatever compiled code leaves to the reference engine. */
+  readonly stepped: number
+  /** Deliveries of interrupts, traps and other events, each of which counts as one. */
+  readonly events: number
+}
+
+/** What happened in a run, on all processors: plain numbers. */
 export interface RunSummary {
   readonly engine: string
   /** Instructions and event deliveries. */
   readonly instructions: number
+  readonly instructionWays: InstructionWays
   /** Virtual nanoseconds. */
   readonly virtualTime: number
   readonly exceptions: readonly VectorCount[]
@@ -27,18 +41,26 @@ export interface RunSummary {
   readonly tlbMisses: number
   /** Misses of instruction fetches. */
   readonly codeTlbMisses: number
+  /** Misses of data accesses per 1000 instructions. Compiled code does not count its look-ups, so that no rate of these is known. */
+  readonly tlbMissRate: number
+  /** Misses of instruction fetches per 1000 instructions. */
+  readonly codeTlbMissRate: number
   readonly tlbFlushes: number
   readonly portReads: number
   readonly portWrites: number
   readonly unmappedPorts: number
   readonly dmaTransfers: number
   readonly resets: number
-  /** What the first processor's engine did, by name. */
+  /** What the engine did, by name. */
   readonly engineCounters: Readonly<Record<string, number>>
+  /** Where the time went; undefined for a machine without the option `profile`. */
+  readonly profile: readonly ProfileShare[] | undefined
 }
 
 interface Counters {
   readonly instructions: number
+  readonly compiled: number
+  readonly stepped: number
   readonly virtualTime: number
   readonly exceptions: Float64Array
   readonly interrupts: Float64Array
@@ -69,6 +91,7 @@ export class RunStatistics {
   readonly #pc: Pc
   #start: Counters | undefined
   #engineStart: Readonly<Record<string, number>> = {}
+  #profileStart: readonly ProfileShare[] | undefined
 
   constructor(pc: Pc, options: { readonly since?: 'now' | 'power-on' } = {}) {
     this.#pc = pc
@@ -78,7 +101,8 @@ export class RunStatistics {
   /** Counts from here. */
   restart(): void {
     this.#start = read(this.#pc)
-    this.#engineStart = this.#pc.cpu.engineCounters
+    this.#engineStart = engineCounters(this.#pc)
+    this.#profileStart = this.#pc.profiler?.shares()
   }
 
   /** What happened since the start. */
@@ -87,9 +111,19 @@ export class RunStatistics {
     const start = this.#start
     const since = (key: Exclude<keyof Counters, 'exceptions' | 'interrupts'>): number => now[key] - (start?.[key] ?? 0)
     const engine = this.#pc.cpu.engineName
+    const counters = difference(engineCounters(this.#pc), this.#engineStart)
+    const { [COUNTER_IN_REGIONS]: regions, ...others } = counters
+    const instructions = since('instructions')
+    const perThousand = (misses: number): number => (instructions === 0 ? 0 : (misses / instructions) * 1000)
     return {
       engine,
-      instructions: since('instructions'),
+      instructions,
+      instructionWays: {
+        regions,
+        blocks: since('compiled') - (regions ?? 0),
+        stepped: since('stepped'),
+        events: instructions - since('compiled') - since('stepped'),
+      },
       virtualTime: since('virtualTime'),
       exceptions: vectors(now.exceptions, start?.exceptions, exceptionName),
       interrupts: vectors(now.interrupts, start?.interrupts, (vector) => `vector ${hex(vector, 2)}`),
@@ -97,37 +131,55 @@ export class RunStatistics {
       tlbHits: engine === 'reference' ? since('lookups') - since('fills') : undefined,
       tlbMisses: since('fills'),
       codeTlbMisses: since('fetchFills'),
+      tlbMissRate: perThousand(since('fills')),
+      codeTlbMissRate: perThousand(since('fetchFills')),
       tlbFlushes: since('flushes'),
       portReads: since('portReads'),
       portWrites: since('portWrites'),
       unmappedPorts: since('unmappedPorts'),
       dmaTransfers: since('dmaTransfers'),
       resets: since('resets'),
-      engineCounters: difference(this.#pc.cpu.engineCounters, this.#engineStart),
+      engineCounters: others,
+      profile: this.#pc.profiler?.shares().map(({ part, time, entries }, n) => {
+        const before = this.#profileStart?.[n]
+        return { part, time: time - (before?.time ?? 0), entries: entries - (before?.entries ?? 0) }
+      }),
     }
   }
 }
 
 function read(pc: Pc): Counters {
-  const { stats } = pc.cpu
-  const tlb = pc.cpu.memory.stats
   const ports = pc.board.ports.statistics
+  const sum = (count: (cpu: Pc['cpu']) => number): number => pc.cpus.reduce((total, cpu) => total + count(cpu), 0)
+  const sums = (count: (cpu: Pc['cpu']) => Float64Array): Float64Array =>
+    count(pc.cpu).map((_, n) => sum((cpu) => count(cpu)[n]!))
   return {
     instructions: pc.instructions,
+    compiled: sum(({ stats }) => stats.compiled),
+    stepped: sum(({ stats }) => stats.stepped),
     virtualTime: pc.clock.now(),
-    exceptions: stats.exceptions.slice(),
-    interrupts: stats.interrupts.slice(),
-    nmis: stats.nmis,
-    lookups: tlb.lookups,
-    fills: tlb.fills,
-    fetchFills: tlb.fetchFills,
-    flushes: tlb.flushes,
+    exceptions: sums(({ stats }) => stats.exceptions),
+    interrupts: sums(({ stats }) => stats.interrupts),
+    nmis: sum(({ stats }) => stats.nmis),
+    lookups: sum(({ memory }) => memory.stats.lookups),
+    fills: sum(({ memory }) => memory.stats.fills),
+    fetchFills: sum(({ memory }) => memory.stats.fetchFills),
+    flushes: sum(({ memory }) => memory.stats.flushes),
     portReads: ports.reads,
     portWrites: ports.writes,
     unmappedPorts: ports.unmapped,
     dmaTransfers: pc.board.dma.transfers,
     resets: pc.resets,
   }
+}
+
+/** What the engines of all processors did. */
+function engineCounters(pc: Pc): Record<string, number> {
+  const sums: Record<string, number> = {}
+  for (const { engineCounters } of pc.cpus) {
+    for (const [name, count] of Object.entries(engineCounters)) sums[name] = (sums[name] ?? 0) + count
+  }
+  return sums
 }
 
 /** Counts since the start; `bytes of code now` and its like are not sums. */
@@ -159,10 +211,60 @@ const grouped = (value: number): string =>
     .toString()
     .replace(/\B(?=(\d{3})+$)/g, ' ')
 
+const perThousand = (rate: number): string => `  (${rate.toFixed(3)} per 1000 instructions)`
+
 function byVector(name: string, counts: readonly VectorCount[]): string {
   const total = counts.reduce((sum, { count }) => sum + count, 0)
   const parts = counts.map((entry) => `${entry.name} ${grouped(entry.count)}`)
   return row(name, grouped(total)) + (parts.length === 0 ? '' : `  (${parts.join(', ')})`)
+}
+
+/** What the table calls the parts, in its order. */
+const PART_NAMES: Readonly<Record<ProfilePart, string>> = {
+  compiled: 'compiled code',
+  dispatch: 'between blocks',
+  lifting: 'lifting',
+  emission: 'translation: emission',
+  modules: 'translation: modules',
+  mmu: 'MMU slow path',
+  helpers: 'helpers',
+  steps: 'single steps',
+  events: 'interrupts, events',
+  devices: 'devices',
+  machine: 'other: the machine',
+  outside: 'other: the host',
+}
+
+function timeTable(shares: readonly ProfileShare[]): string[] {
+  const total = shares.reduce((sum, { time }) => sum + time, 0)
+  const line = (name: string, time: number, rest: string): string => {
+    const share = total === 0 ? 0 : (time / total) * 100
+    return `${row(name, `${(time / 1000).toFixed(3)} s`)}${`${share.toFixed(1)} %`.padStart(9)}${rest}`
+  }
+  const byPart = new Map(shares.map((share) => [share.part, share]))
+  return [
+    'where the time went:',
+    ...Object.entries(PART_NAMES).map(([part, name]) => {
+      const { time, entries } = byPart.get(part as ProfilePart)!
+      return line(name, time, part === 'outside' ? '' : `${grouped(entries).padStart(14)} times`)
+    }),
+    line('sum', total, ''),
+  ]
+}
+
+function waysTable(summary: RunSummary): string[] {
+  const { regions, blocks, stepped, events } = summary.instructionWays
+  const line = (name: string, count: number): string => {
+    const share = summary.instructions === 0 ? 0 : (count / summary.instructions) * 100
+    return `${row(name, grouped(count))}${`${share.toFixed(1)} %`.padStart(9)}`
+  }
+  return [
+    'how instructions ran:',
+    ...(regions === undefined ? [] : [line('in regions', regions)]),
+    line('in blocks', blocks),
+    line('one at a time', stepped),
+    line('events', events),
+  ]
 }
 
 /** A table of a run; `hostMs` is the host time that it took, in milliseconds. */
@@ -175,9 +277,9 @@ export function formatRunSummary(summary: RunSummary, hostMs?: number): string {
     byVector('exceptions', s.exceptions),
     byVector('interrupts', s.interrupts),
     row('TLB hits', s.tlbHits === undefined ? 'not counted' : grouped(s.tlbHits)),
-    row('TLB misses', grouped(s.tlbMisses)),
+    row('TLB misses', grouped(s.tlbMisses)) + perThousand(s.tlbMissRate),
     row('TLB flushes', grouped(s.tlbFlushes)),
-    row('code-page TLB misses', grouped(s.codeTlbMisses)),
+    row('code-page TLB misses', grouped(s.codeTlbMisses)) + perThousand(s.codeTlbMissRate),
     row('port reads', grouped(s.portReads)),
     row('port writes', grouped(s.portWrites)),
     row('DMA transfers', grouped(s.dmaTransfers)),
@@ -189,5 +291,6 @@ export function formatRunSummary(summary: RunSummary, hostMs?: number): string {
     lines.push(row('host time', `${(hostMs / 1000).toFixed(2)} s`))
     lines.push(row('speed', `${(s.instructions / hostMs / 1000).toFixed(1)} MIPS`))
   }
+  if (s.profile !== undefined) lines.push(...waysTable(s), ...timeTable(s.profile))
   return lines.join('\n')
 }

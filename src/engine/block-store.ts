@@ -3,7 +3,7 @@
  * every page of memory the list of its blocks. A full store is emptied; nothing is evicted one by one.
  */
 
-import { UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_LENGTH, UOP_SIZE } from '../cpu/uops.js'
+import { UOP_HANDLER, UOP_INDEX, UOP_IP, UOP_LENGTH, UOP_OP, UOP_SIZE } from '../cpu/uops.js'
 import {
   BLOCK_BYTES,
   BLOCK_COUNT,
@@ -14,7 +14,10 @@ import {
   BLOCK_PAGE_NEXT,
   BLOCK_PLACE,
   BLOCK_RECORDS,
+  LINK_NEVER,
+  LINK_UNKNOWN,
 } from './threaded-builder.js'
+import { linkFields } from './threaded-handlers-control.js'
 import { HANDLER_BAIL } from './threaded-registry.js'
 
 const HASH_BITS = 14
@@ -155,7 +158,21 @@ export class BlockStore {
       }
       at = next
     }
+    if (dropped > 0) this.unlink(page)
     return dropped
+  }
+
+  /** Makes links of a page's blocks forget dropped blocks, which would bail each time. Links do not leave their page. */
+  private unlink(page: number): void {
+    const { i32, u16 } = this
+    for (let at = this.pages[page]!; at !== 0; at = i32[(at + BLOCK_PAGE_NEXT) >> 2]!) {
+      if (i32[(at + BLOCK_MODE) >> 2]! < 0) continue
+      const last = at + BLOCK_HEADER_SIZE + (i32[(at + BLOCK_RECORDS) >> 2]! - 1) * UOP_SIZE
+      for (const field of linkFields(u16[(last + UOP_OP) >> 1]! >> 2)) {
+        const to = i32[(last + field) >> 2]! >>> 0
+        if (to > LINK_NEVER && i32[(to + BLOCK_MODE) >> 2] === MODE_DROPPED) i32[(last + field) >> 2] = LINK_UNKNOWN
+      }
+    }
   }
 
   private dropBlock(at: number): void {

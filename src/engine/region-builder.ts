@@ -36,7 +36,6 @@ import { carryOf, conditionOf, flagsOf, type Operands, SETTER } from './region-f
 import { pageKey } from './region-pages.js'
 import { RegionX87 } from './region-x87.js'
 import {
-  ACCESS_RUN,
   ACCESS_WRITE,
   base,
   type Dispatch,
@@ -46,6 +45,7 @@ import {
   HANDLER_PARAMS,
   HandlerBuilder,
   OFF_REGION_EXITS,
+  OFF_REGION_INSTRUCTIONS,
   PC,
   pc,
   REGION_EXITS,
@@ -122,6 +122,8 @@ export class RegionBuilder extends HandlerBuilder {
   readonly locals: Locals = new Locals(HANDLER_PARAMS.length)
   /** RIP where the page starts. */
   readonly origin: number
+  /** The budget at the entry, where the instructions of regions are counted. */
+  private readonly entered: number | undefined
   /** The setter of the flags where it is known only at run time, and their operands. */
   readonly setter: number
   private readonly x: number
@@ -172,7 +174,8 @@ export class RegionBuilder extends HandlerBuilder {
   /** How to go on after a handler that works on the state block and links to another block. */
   private afterLink: ((linkField: number) => Code) | undefined
 
-  constructor(buffer: ArrayBufferLike, cpu: number, tagSelect: number, imports: RegionImports) {
+  /** `counts`: the code counts its instructions. */
+  constructor(buffer: ArrayBufferLike, cpu: number, tagSelect: number, imports: RegionImports, counts = false) {
     const dispatch: Dispatch = {
       run: () => {
         throw new RangeError('regions do not run records')
@@ -180,9 +183,7 @@ export class RegionBuilder extends HandlerBuilder {
       tail: (which) => this.leave(which),
       local: (type) => this.local(type),
       heats: false,
-      get miss(): number {
-        return imports('miss')
-      },
+      shared: new Proxy({} as Dispatch['shared'], { get: (_, name) => imports(String(name)) }),
       get helper(): number {
         throw new RangeError('regions leave for helpers')
       },
@@ -199,6 +200,7 @@ export class RegionBuilder extends HandlerBuilder {
     this.tagSelect = tagSelect
     this.imports = imports
     this.origin = this.variable(I64)
+    this.entered = counts ? this.variable(I32) : undefined
     this.setter = this.variable(I32)
     this.x = this.variable(I64)
     this.y = this.variable(I64)
@@ -557,8 +559,8 @@ export class RegionBuilder extends HandlerBuilder {
     return i64.add(sum, this.field64(UOP_IMM))
   }
 
-  override translate(linear: number, place: number, bytes: number, write: boolean, run = false): Code {
-    const access = (write ? ACCESS_WRITE : 0) | (bytes << 1) | (run ? ACCESS_RUN : 0)
+  override translate(linear: number, place: number, bytes: number, write: boolean, kind = 0): Code {
+    const access = (write ? ACCESS_WRITE : 0) | (bytes << 1) | kind
     const entry = this.local(I32)
     const tag = OFF_DTLB + (write ? TLB_TAG_SUPER_WRITE : TLB_TAG_SUPER_READ) + this.tagSelect
     const low = i32.wrap(getLocal(linear))
@@ -568,20 +570,27 @@ export class RegionBuilder extends HandlerBuilder {
     const addend = i32.load(getLocal(entry), this.cpu + OFF_DTLB + TLB_ADDEND)
     const differs = i64.ne(i64.load(getLocal(entry), this.cpu + tag), lastPage)
     const miss: Code = [
-      this.bailIf(i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const(access)))),
+      setLocal(place, call(this.dispatch.shared.find, base, getLocal(linear), i32.const(access))),
+      this.bailIf(i32.eqz(getLocal(place))),
       this.forgetting,
     ]
     const known = this.inMemory ? undefined : this.pages.get(pageKey(this, this.record, this.current!.offset))
-    if (known === undefined) return [findEntry, ifElse(differs, miss), setLocal(place, i32.add(addend, low))]
+    if (known === undefined) return [findEntry, ifElse(differs, miss, setLocal(place, i32.add(addend, low)))]
     // An access that is not aligned looks into the TLB each time: it may cross pages.
     const aligned = i64.and(getLocal(linear), i64.const(-4096 | (bytes - 1)))
     return [
-      ifElse(i64.ne(aligned, getLocal(known.page)), [
-        findEntry,
-        ifElse(differs, miss, setLocal(known.page, lastPage)),
-        setLocal(known.addend, addend),
-      ]),
-      setLocal(place, i32.add(getLocal(known.addend), low)),
+      ifElse(
+        i64.ne(aligned, getLocal(known.page)),
+        [
+          findEntry,
+          ifElse(differs, miss, [
+            setLocal(known.page, lastPage),
+            setLocal(known.addend, addend),
+            setLocal(place, i32.add(getLocal(known.addend), low)),
+          ]),
+        ],
+        setLocal(place, i32.add(getLocal(known.addend), low)),
+      ),
     ]
   }
 
@@ -644,7 +653,15 @@ export class RegionBuilder extends HandlerBuilder {
   }
 
   private tailCall(name: string): Code {
-    return returnCall(this.imports(name), pc, base, remaining, rip)
+    return [this.countInstructions(), returnCall(this.imports(name), pc, base, remaining, rip)]
+  }
+
+  /** Counts what has been taken off the budget since the entry. */
+  private countInstructions(): Code {
+    if (this.entered === undefined) return []
+    const at = this.cpu + OFF_REGION_INSTRUCTIONS
+    const ran = i64.extendU(i32.sub(getLocal(this.entered), remaining))
+    return i64.store(i32.const(0), i64.add(i64.load(i32.const(0), at), ran), at)
   }
 
   /** Counts a way out. */
@@ -705,7 +722,8 @@ export class RegionBuilder extends HandlerBuilder {
       const at = this.slotLocals[n]!
       if (at !== 0) loads.push(setLocal(at, i64.load(i32.const(0), this.cpu + SLOT_GPR + n * 8)))
     }
-    return [setLocal(this.origin, i64.and(rip, i64.const(-4096))), this.forgetting, loads]
+    const entered = this.entered === undefined ? [] : setLocal(this.entered, remaining)
+    return [entered, setLocal(this.origin, i64.and(rip, i64.const(-4096))), this.forgetting, loads]
   }
 
   /** Takes the instructions of the block at `offset` off the budget; leaves if that does not cover them. */

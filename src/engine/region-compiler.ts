@@ -33,6 +33,7 @@ import {
   WIDTHS,
 } from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN } from './threaded-handlers-control.js'
+import { SHARED_TYPES } from './threaded-memory-functions.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import type { HandlerSelector } from './threaded-select.js'
 import {
@@ -47,7 +48,6 @@ import {
   ifElse,
   type Locals,
   setLocal,
-  signedLeb,
   unsignedLeb,
   type ValueType,
 } from './wasm-emitter.js'
@@ -97,9 +97,9 @@ const RDI = 7
 
 /** Types of the functions that regions import. */
 function importType(name: string): Signature {
+  const shared = SHARED_TYPES[name]
+  if (shared !== undefined) return shared
   switch (name) {
-    case 'miss':
-      return { params: [I32, I64, I32], results: [I32] }
     case 'flags':
       return { params: STORE_FLAGS_PARAMS, results: [] }
     default: {
@@ -134,9 +134,13 @@ export class RegionCompiler {
   readonly u16: Uint16Array
   readonly i32s: Int32Array
   private imports: string[] = []
-  private bodies: { readonly slot: number; readonly bytes: Uint8Array }[] = []
+  private bodies: Uint8Array[] = []
 
-  constructor(registry: HandlerRegistry, selector: HandlerSelector, buffer: ArrayBufferLike) {
+  private readonly counts: boolean
+
+  /** `counts`: regions count their instructions, at OFF_REGION_INSTRUCTIONS. */
+  constructor(registry: HandlerRegistry, selector: HandlerSelector, buffer: ArrayBufferLike, counts = false) {
+    this.counts = counts
     this.registry = registry
     this.selector = selector
     this.buffer = buffer
@@ -150,15 +154,16 @@ export class RegionCompiler {
   }
 
   /**
-   * Adds the function of a region for the CPU block at `cpu`, which will be entry `slot` of the table: to be run as the handler of the first
+   * Adds the function of a region for the CPU block at `cpu`: to be run as the handler of the first
    * record of its entry blocks. The number of the entry in `blocks` is in the 16 bits after the record's handler. Returns its size in bytes.
    */
-  add(blocks: readonly RegionBlock[], mode: number, cpu: number, tagSelect: number, slot: number): number {
+  add(blocks: readonly RegionBlock[], mode: number, cpu: number, tagSelect: number): number {
     const { imports } = this
-    const g = new RegionBuilder(this.buffer, cpu, tagSelect, (name) => {
+    const importOf = (name: string): number => {
       const known = imports.indexOf(name)
       return known >= 0 ? known : imports.push(name) - 1
-    })
+    }
+    const g = new RegionBuilder(this.buffer, cpu, tagSelect, importOf, this.counts)
     const target = g.variable(I32)
     const nodes = new Map(blocks.map((block, n) => [block.offset, n]))
     const ends = blocks.map((block) =>
@@ -228,13 +233,14 @@ export class RegionCompiler {
       setLocal(g.setter, i32.const(SETTER.MEMORY)),
     ]
     const bytes = functionBytes([code, g.finish(body), 0x00], g.locals)
-    this.bodies.push({ slot, bytes })
+    this.bodies.push(bytes)
     return bytes.length
   }
 
   /**
-   * The module of the regions added since the last call, and what it imports from `host` beside `memory` and `table`, in which it places
-   * its functions itself.
+   * The module of the regions added since the last call, and what it imports from `host` beside `memory`. It exports the function of each by its
+   * number in the order in which they were added, from 0 on. It does not import the table: hosts let a table keep all instances alive that do, so
+   * that no code would ever be freed.
    */
   take(): { bytes: Uint8Array<ArrayBuffer>; imports: readonly string[] } {
     const { imports, bodies } = this
@@ -414,11 +420,8 @@ function functionBytes(code: Code, locals: Locals): Uint8Array {
   return body.take()
 }
 
-/** A module of functions with the handlers' parameters, each in its place in the imported table. */
-function moduleBytes(
-  bodies: readonly { readonly slot: number; readonly bytes: Uint8Array }[],
-  imports: readonly string[],
-): Uint8Array<ArrayBuffer> {
+/** A module of functions with the handlers' parameters, each exported by its number. */
+function moduleBytes(bodies: readonly Uint8Array[], imports: readonly string[]): Uint8Array<ArrayBuffer> {
   const signatures: string[] = []
   const signatureBytes: number[][] = []
   const typeOf = ({ params, results }: Signature): number => {
@@ -433,7 +436,6 @@ function moduleBytes(
   const importBytes: number[] = []
   for (const name of imports) importBytes.push(...HOST, ...text(name), 0x00, ...unsignedLeb(typeOf(importType(name))))
   importBytes.push(...HOST, ...text('memory'), 0x02, 0, 1)
-  importBytes.push(...HOST, ...text('table'), 0x01, 0x70, 0, 1)
   const out = new ByteSink()
   const section = (id: number, count: number, parts: readonly ArrayLike<number>[]): void => {
     const head = unsignedLeb(count)
@@ -444,21 +446,21 @@ function moduleBytes(
   }
   out.append([0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
   section(1, signatureBytes.length, signatureBytes)
-  section(2, imports.length + 2, [importBytes])
+  section(2, imports.length + 1, [importBytes])
   section(
     3,
     bodies.length,
     bodies.map(() => own),
   )
   section(
-    9,
+    7,
     bodies.length,
-    bodies.map(({ slot }, n) => [0x00, 0x41, ...signedLeb(slot), 0x0b, 1, ...unsignedLeb(imports.length + n)]),
+    bodies.map((_, n) => [...text(String(n)), 0x00, ...unsignedLeb(imports.length + n)]),
   )
   section(
     10,
     bodies.length,
-    bodies.flatMap(({ bytes }) => [unsignedLeb(bytes.length), bytes]),
+    bodies.flatMap((bytes) => [unsignedLeb(bytes.length), bytes]),
   )
   return out.take()
 }

@@ -3,6 +3,7 @@
  * result, and drops regions whose code changed or for which there is no room any more.
  */
 
+import { COUNTER_IN_REGIONS } from '../cpu/engine-types.js'
 import { MODE_CODE_MASK, MODE_CODE16, MODE_FLAT_CS, MODE_USER } from '../cpu/layout.js'
 import { UOP_HANDLER, UOP_SIZE } from '../cpu/uops.js'
 import type { RegionBlock } from './region-builder.js'
@@ -17,6 +18,7 @@ import {
   BLOCK_PLACE,
   BLOCK_RECORDS,
   OFF_REGION_EXITS,
+  OFF_REGION_INSTRUCTIONS,
   REGION_EXITS,
   type RegionExit,
 } from './threaded-builder.js'
@@ -71,7 +73,10 @@ const EXIT_NAMES: Readonly<Record<RegionExit, string>> = {
 }
 
 interface Region {
+  /** Its entry of the table. */
   readonly slot: number
+  /** Its number in its module. */
+  readonly number: number
   readonly bytes: number
   readonly blocks: readonly number[]
   /** Entry blocks, and the handlers that their first records had. */
@@ -112,7 +117,9 @@ export class RegionCache implements Translator {
     const { s } = engine
     this.i32 = s.i32
     this.u16 = s.u16
-    this.compiler = new RegionCompiler(engine.registry, engine.selector, s.u8.buffer)
+    const { profiler } = engine
+    this.compiler = new RegionCompiler(engine.registry, engine.selector, s.u8.buffer, profiler !== undefined)
+    profiler?.time('modules', this as RegionCache, 'instantiate')
     this.handlers = engine.registry.handlers.length
     this.nextSlot = this.handlers
   }
@@ -155,10 +162,11 @@ export class RegionCache implements Translator {
     if (this.compiler.waiting === 0) return
     const { bytes, imports } = this.compiler.take()
     const { exports, memory } = this.engine
-    const host: Record<string, WebAssembly.ImportValue> = { memory, table: exports.table }
+    const host: Record<string, WebAssembly.ImportValue> = { memory }
     for (const name of imports) host[name] = exports[name] as WebAssembly.ImportValue
     try {
-      new WebAssembly.Instance(new WebAssembly.Module(bytes), { host })
+      const functions = this.instantiate(bytes, { host })
+      for (const { slot, number, dropped } of made) if (!dropped) exports.table.set(slot, functions[String(number)])
     } catch (error) {
       if (error instanceof WebAssembly.CompileError || error instanceof WebAssembly.LinkError) throw error
       // The host refuses (no more memory, or no modules of this size on this thread): the blocks go on in the threaded engine.
@@ -166,6 +174,11 @@ export class RegionCache implements Translator {
       return
     }
     this.stats.modules++
+  }
+
+  /** Has the host compile a module; returns its exports. */
+  instantiate(bytes: Uint8Array<ArrayBuffer>, imports: WebAssembly.Imports): WebAssembly.Exports {
+    return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports
   }
 
   /** Compiles the region around a hot block, and lets its entries run it: from the end of {@link flush} on there is something in its slot. */
@@ -177,11 +190,12 @@ export class RegionCache implements Translator {
     if (!this.liftCopies(blocks, mode)) return undefined
     const slot = this.takeSlot()
     if (slot < 0) return undefined
-    const size = this.compiler.add(blocks, mode, this.engine.s.base, mode & MODE_USER ? 16 : 0, slot)
-    return this.add(blocks, size + REGION_OVERHEAD, slot)
+    const number = this.compiler.waiting
+    const size = this.compiler.add(blocks, mode, this.engine.s.base, mode & MODE_USER ? 16 : 0)
+    return this.add(blocks, size + REGION_OVERHEAD, slot, number)
   }
 
-  private add(blocks: readonly RegionBlock[], bytes: number, slot: number): Region {
+  private add(blocks: readonly RegionBlock[], bytes: number, slot: number, number: number): Region {
     while (this.bytes + bytes > this.codeBytes && this.live.size > 0) {
       const [oldest] = this.live
       this.cool(oldest!.blocks[0]!)
@@ -197,7 +211,7 @@ export class RegionCache implements Translator {
       this.u16[at + 1] = n
       this.i32[(block.block + BLOCK_HEAT) >> 2] = NEVER
     })
-    const made: Region = { slot, bytes, blocks: blocks.map((block) => block.block), entries, dropped: false }
+    const made: Region = { slot, number, bytes, blocks: blocks.map((block) => block.block), entries, dropped: false }
     for (const block of made.blocks) {
       const list = this.regionsOf.get(block)
       if (list === undefined) this.regionsOf.set(block, [made])
@@ -288,18 +302,19 @@ export class RegionCache implements Translator {
   counters(): Readonly<Record<string, number>> {
     const { regions, modules, instructions, dropped, evicted } = this.stats
     const { s } = this.engine
-    const exits = REGION_EXITS.map((exit, n) => {
-      const at = OFF_REGION_EXITS + n * 8
-      return [`left: ${EXIT_NAMES[exit]}`, (s.get32(at) >>> 0) + s.get32(at + 4) * 2 ** 32] as const
-    })
+    const count = (at: number): number => (s.get32(at) >>> 0) + s.get32(at + 4) * 2 ** 32
+    const exits = REGION_EXITS.map((exit, n) => [`left: ${EXIT_NAMES[exit]}`, count(OFF_REGION_EXITS + n * 8)] as const)
     return {
       regions: regions,
       modules: modules,
       'instructions in them': instructions,
       'bytes of code now': this.bytes,
+      'regions now': this.live.size,
+      'table entries now': this.engine.exports.table.length,
       'regions dropped': dropped,
       'regions evicted': evicted,
       ...Object.fromEntries(exits),
+      ...(this.engine.profiler && { [COUNTER_IN_REGIONS]: count(OFF_REGION_INSTRUCTIONS) }),
     }
   }
 

@@ -93,6 +93,8 @@ export const OFF_REGION_EXITS: number = OFF_ENGINE + 0x10
 /** The ways out of a region: for a single step, a helper, the end of the budget, through the jump cache, through a link. */
 export const REGION_EXITS = ['step', 'helper', 'budget', 'jump', 'follow'] as const
 export type RegionExit = (typeof REGION_EXITS)[number]
+/** i64: instructions that ran in regions; counted only while a profiler measures. */
+export const OFF_REGION_INSTRUCTIONS: number = OFF_ENGINE + 0x38
 /** The jump cache: entries of i64 linear address, i32 block (0 = empty), i32 unused. */
 export const OFF_JUMP_CACHE: number = OFF_ENGINE + 0x40
 export const JUMP_CACHE_BITS = 12
@@ -100,9 +102,16 @@ export const JUMP_CACHE_BITS = 12
 export const JUMP_CACHE_MULTIPLIER = 0x9e3779b1
 export const JUMP_CACHE_SHIFT = 4
 
-/** What the TLB-miss routine is told of an access, beside its size from bit 1 on: it writes; more elements may follow up to the end of the page. */
+/** 40 bytes in the CPU block: see threaded-memory-functions.ts. */
+export const OFF_WINDOW: number = OFF_JUMP_CACHE + (1 << (JUMP_CACHE_BITS + JUMP_CACHE_SHIFT))
+
+/**
+ * What `find` is told of an access, beside its size from bit 1 on: it writes; more elements may follow up to the end of the page; it may lie across
+ * two pages.
+ */
 export const ACCESS_WRITE = 1
 export const ACCESS_RUN = 0x100
+export const ACCESS_CROSS = 0x200
 
 /** Why the loop was left. */
 export const EXIT_BUDGET = 0
@@ -122,6 +131,20 @@ export const LINK_NEVER = 1
 /** The ways out that handlers share. */
 export type Tail = 'bail' | 'budget' | 'jump' | 'link' | 'hot'
 
+/** Indices of the functions of threaded-memory-functions.ts. */
+export interface SharedFunctions {
+  /** (base, linear, access) → the place of an access that the TLB's tags did not settle, or 0. A store with ACCESS_CROSS has to be committed. */
+  readonly find: number
+  /** (base, place): a store at a place that `find` gave has been made. */
+  readonly commit: number
+  /** (target, source, bytes, down). */
+  readonly move: number
+  /** (target, bytes, pattern). */
+  readonly fill: number
+  /** (first, second, immediate, lengths): see threaded-compare-strings.ts. */
+  readonly compareStrings: number
+}
+
 /** How control gets from one record to the next. */
 export interface Dispatch {
   /** Goes on with the record at PC. */
@@ -129,8 +152,7 @@ export interface Dispatch {
   tail(which: Tail): Code
   /** A scratch local. */
   local(type: ValueType): number
-  /** Function index of the internal TLB-miss routine (base, linear, access) → 1 when the entry is good now. */
-  readonly miss: number
+  readonly shared: SharedFunctions
   /** Blocks count down their heat. */
   readonly heats: boolean
   /** Function indices of the imports `helper` and `step`. */
@@ -469,9 +491,9 @@ export class HandlerBuilder {
     ]
   }
 
-  /** Sets `place` (an i32 local) to where `bytes` bytes at `linear` are in memory, or bails. */
-  translate(linear: number, place: number, bytes: number, write: boolean, run = false): Code {
-    const access = (write ? ACCESS_WRITE : 0) | (bytes << 1) | (run ? ACCESS_RUN : 0)
+  /** Sets `place` (an i32 local) to where `bytes` bytes at `linear` are in memory, or bails. `kind`: ACCESS_RUN, ACCESS_CROSS. */
+  translate(linear: number, place: number, bytes: number, write: boolean, kind = 0): Code {
+    const access = (write ? ACCESS_WRITE : 0) | (bytes << 1) | kind
     const entry = this.local(I32)
     const tagOffset = OFF_DTLB + (write ? TLB_TAG_SUPER_WRITE : TLB_TAG_SUPER_READ)
     const last = bytes === 1 ? getLocal(linear) : i64.add(getLocal(linear), i64.const(bytes - 1))
@@ -482,17 +504,21 @@ export class HandlerBuilder {
           i64.load(i32.add(getLocal(entry), i32.load(base, OFF_TAG_SELECT)), tagOffset),
           i64.and(last, i64.const(-4096)),
         ),
-        this.bailIf(i32.eqz(call(this.dispatch.miss, base, getLocal(linear), i32.const(access)))),
+        [
+          setLocal(place, call(this.dispatch.shared.find, base, getLocal(linear), i32.const(access))),
+          this.bailIf(i32.eqz(getLocal(place))),
+        ],
+        setLocal(place, i32.add(i32.load(getLocal(entry), OFF_DTLB + TLB_ADDEND), i32.wrap(getLocal(linear)))),
       ),
-      setLocal(place, i32.add(i32.load(getLocal(entry), OFF_DTLB + TLB_ADDEND), i32.wrap(getLocal(linear)))),
     ]
   }
 
-  /** The operand's place in memory as [code that finds it, code that reads it]. */
+  /** The operand's place in memory as [code that finds it, code that reads it]. What is read may lie across two pages. */
   operand(form: Form, bytes: number, write: boolean): [Code, Code] {
     const linear = this.local(I64)
     const place = this.local(I32)
-    return [[this.address(form, linear, bytes, write), this.translate(linear, place, bytes, write)], getLocal(place)]
+    const find = this.translate(linear, place, bytes, write, write ? 0 : ACCESS_CROSS)
+    return [[this.address(form, linear, bytes, write), find], getLocal(place)]
   }
 }
 

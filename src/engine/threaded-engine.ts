@@ -33,12 +33,16 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
   constructor(cpu: EngineHost, memory: WebAssembly.Memory, translator?: (engine: ThreadedEngine) => Translator) {
     this.name = translator ? 'translated' : 'threaded'
     this.cpu = cpu
+    const { profiler } = cpu
+    profiler?.time('lifting', this as ThreadedHost, 'lift', 'liftCopy', 'liftCrossing')
+    profiler?.time('mmu', this as ThreadedHost, 'fill')
     this.engine = new ThreadedEngine({
       memory,
       state: cpu.s,
       storeOffset: cpu.store.offset,
       storeSize: cpu.store.size,
       host: this,
+      ...(profiler && { profiler }),
       ...(translator && { translator }),
     })
     cpu.memory.fetchFiller = this.engine.exports.fetchFiller

@@ -60,6 +60,18 @@ export const LINK_NEXT: number = UOP_EXT
 /** Link field of a string operation. */
 export const LINK_STRING: number = UOP_VALUE
 
+const ONE_WAY: readonly number[] = [LINK_TAKEN]
+const TWO_WAYS: readonly number[] = [LINK_TAKEN, LINK_NEXT]
+const AGAIN: readonly number[] = [LINK_STRING]
+const NO_WAY: readonly number[] = []
+
+/** The link fields of a block's last record, by its kind. */
+export function linkFields(kind: number): readonly number[] {
+  if (kind === UOP.JMP || kind === UOP.END) return ONE_WAY
+  if (kind === UOP.JCC || kind === UOP.LOOP || kind === UOP.JCXZ) return TWO_WAYS
+  return kind >= UOP.MOVS && kind <= UOP.SCAS ? AGAIN : NO_WAY
+}
+
 const CS_LIMIT = OFF_SEG + SEG_CS * SEG_STRIDE + SEG_LIMIT
 const CS_BASE = OFF_SEG + SEG_CS * SEG_STRIDE + SEG_BASE
 

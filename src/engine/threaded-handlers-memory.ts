@@ -3,7 +3,15 @@
 import { SEG_STRIDE } from '../cpu/layout.js'
 import { UOP, UOP_A, UOP_IMM, UOP_VALUE } from '../cpu/uops.js'
 import { SEG_SS } from '../isa/instruction.js'
-import { base, FORM_COUNT, type Form, type HandlerBuilder, WIDTHS, type Width } from './threaded-builder.js'
+import {
+  ACCESS_CROSS,
+  base,
+  FORM_COUNT,
+  type Form,
+  type HandlerBuilder,
+  WIDTHS,
+  type Width,
+} from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import { type Code, getLocal, I32, I64, i32, i64, setLocal } from './wasm-emitter.js'
 
@@ -85,12 +93,12 @@ function setStackPointer(g: HandlerBuilder, stack: Stack, value: Code): Code {
 function stackPlace(g: HandlerBuilder, stack: Stack, offset: number, bytes: number, write: boolean): [Code, Code] {
   const place = g.local(I32)
   if (stack === STACKS.FLAT32 || stack === STACKS.FLAT64)
-    return [g.translate(offset, place, bytes, write), getLocal(place)]
+    return [g.translate(offset, place, bytes, write, write ? 0 : ACCESS_CROSS), getLocal(place)]
   const linear = g.local(I64)
   return [
     [
       g.throughSegment(i32.add(base, i32.const(SEG_SS * SEG_STRIDE)), getLocal(offset), linear, bytes, write),
-      g.translate(linear, place, bytes, write),
+      g.translate(linear, place, bytes, write, write ? 0 : ACCESS_CROSS),
     ],
     getLocal(place),
   ]

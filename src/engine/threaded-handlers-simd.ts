@@ -9,7 +9,7 @@ import { AUX_CF, AUX_PARITY_SHIFT, AUX_PO } from '../cpu/flags.js'
 import { OFF_FSW, OFF_FTAG, OFF_TOP, OFF_XMM } from '../cpu/layout.js'
 import { simdNumber } from '../cpu/simd.js'
 import { UOP, UOP_A, UOP_B, UOP_C, UOP_IMM, UOP_SIZE } from '../cpu/uops.js'
-import { base, FORM_COUNT, type Form, type HandlerBuilder, WIDTHS } from './threaded-builder.js'
+import { ACCESS_CROSS, base, FORM_COUNT, type Form, type HandlerBuilder, WIDTHS } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import {
   type Binary,
@@ -61,7 +61,7 @@ function operand16(g: HandlerBuilder, form: Form, aligned: boolean, write: boole
     [
       g.address(form, linear, 16, write),
       aligned ? g.bailIf(i32.and(i32.wrap(getLocal(linear)), i32.const(15))) : [],
-      g.translate(linear, place, 16, write),
+      g.translate(linear, place, 16, write, write || aligned ? 0 : ACCESS_CROSS),
     ],
     getLocal(place),
   ]

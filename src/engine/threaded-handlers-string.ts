@@ -1,6 +1,6 @@
 /**
  * Handlers of the threaded engine for string operations. A repeated one stays in its handler while the budget lasts: every iteration counts as
- * one instruction, and before each the state is exact. Forward MOVS and STOS move as much as fits the page at once.
+ * one instruction, and before each the state is exact. MOVS and STOS move as much as fits the page at once.
  */
 
 import {
@@ -18,6 +18,8 @@ import { EXT_SEG_MASK, EXT_SEG_SHIFT, UOP, UOP_EXT, UOP_IMM, UOP_IP } from '../c
 import { FLAG_DF } from '../isa/flags.js'
 import { SEG_ES, SEG_FS } from '../isa/instruction.js'
 import {
+  ACCESS_CROSS,
+  ACCESS_RUN,
   base,
   gpr,
   type HandlerBuilder,
@@ -32,8 +34,8 @@ import { goTo, LINK_STRING, TARGETS } from './threaded-handlers-control.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import {
   branch,
-  branchIf,
   type Code,
+  call,
   getLocal,
   I32,
   I64,
@@ -42,8 +44,6 @@ import {
   ifElse,
   label,
   loop,
-  memoryCopy,
-  memoryFill,
   select,
   setLocal,
 } from './wasm-emitter.js'
@@ -111,7 +111,7 @@ class Side {
             ),
           )
       this.room = undefined
-      this.find = [setOffset, withBase, g.translate(this.linear, this.place, bytes, write, true)]
+      this.find = [setOffset, withBase, g.translate(this.linear, this.place, bytes, write, ACCESS_RUN | ACCESS_CROSS)]
       return
     }
     const limit = i64.load(segment, OFF_SEG + (write ? SEG_WRITE_LIMIT : SEG_READ_LIMIT))
@@ -120,7 +120,7 @@ class Side {
     this.find = [
       setOffset,
       g.throughSegment(segment, getLocal(this.offset), this.linear, bytes, write),
-      g.translate(this.linear, this.place, bytes, write, true),
+      g.translate(this.linear, this.place, bytes, write, ACCESS_RUN | ACCESS_CROSS),
     ]
   }
 }
@@ -148,23 +148,35 @@ function defineOne(
     // 64-bit addressing exists in 64-bit code only, and nothing else is compiled there; elsewhere EIP wraps at 4 GiB.
     const finish = goTo(g, size === 2 ? TARGETS.W64 : TARGETS.W32, g.field64(UOP_IMM), LINK_STRING)
 
+    const down = i64.ltS(getLocal(step), i64.const(0))
     const advance = (side: Side | undefined, register: number): Code =>
       side
         ? writeIndex(size, register, i64.add(getLocal(side.offset), i64.mul(getLocal(step), getLocal(elements))))
         : []
-    const bulk = repeat && !compares && name !== 'LODS' ? bulkCount(g, w, source, target!, step, count, elements) : []
+    const bulk = repeat && !compares && name !== 'LODS' ? bulkCount(g, w, source, target!, down, count, elements) : []
     const many = i64.gtU(getLocal(elements), i64.const(1))
     const length = i32.shl(i32.wrap(getLocal(elements)), i32.const(w.index))
     // Read before the target is found: the walk for that may set bits in page tables, and those may be the source.
     const [readSource, read] = source && target ? g.keep(w.ops.type, w.load(getLocal(source.place))) : [[], []]
 
+    // One that lies across pages was made beside them.
+    const commit = w.bytes > 1 ? call(g.dispatch.shared.commit, base, getLocal(target?.place ?? 0)) : []
     let work: Code
     if (name === 'MOVS') {
-      const copy = memoryCopy(getLocal(target!.place), getLocal(source!.place), length)
-      work = [repeat ? ifElse(many, copy) : [], w.store(getLocal(target!.place), read)]
+      // The first element is what was read before the target was found; the others follow, or precede it.
+      const from = (place: Code): Code => i32.add(place, select(down, i32.const(0), i32.const(w.bytes)))
+      const rest = call(
+        g.dispatch.shared.move,
+        from(getLocal(target!.place)),
+        from(getLocal(source!.place)),
+        i32.sub(length, i32.const(w.bytes)),
+        down,
+      )
+      work = [w.store(getLocal(target!.place), read), repeat ? ifElse(many, rest, commit) : commit]
     } else if (name === 'STOS') {
-      const one = w.store(getLocal(target!.place), w.load(base, RAX))
-      work = repeat ? ifElse(many, fill(g, w, getLocal(target!.place), length), one) : one
+      const one = [w.store(getLocal(target!.place), w.load(base, RAX)), commit]
+      const lowest = i32.sub(getLocal(target!.place), select(down, i32.sub(length, i32.const(w.bytes)), i32.const(0)))
+      work = repeat ? ifElse(many, call(g.dispatch.shared.fill, lowest, length, pattern(w)), one) : one
     } else if (name === 'LODS') {
       work = w.storeSlot(base, w.load(getLocal(source!.place)), RAX)
     } else {
@@ -183,8 +195,10 @@ function defineOne(
       advance(source, RSI),
       advance(target, RDI),
     ]
-    const down = i32.and(i32.load(base, OFF_FLAGS_REST), i32.const(FLAG_DF))
-    const setStep = setLocal(step, select(down, i64.const(-w.bytes), i64.const(w.bytes)))
+    const setStep = setLocal(
+      step,
+      select(i32.and(i32.load(base, OFF_FLAGS_REST), i32.const(FLAG_DF)), i64.const(-w.bytes), i64.const(w.bytes)),
+    )
     if (!repeat) return [setStep, iteration, finish]
     const wanted = g.condition(repeat === 1 ? 4 : 5)
     return [
@@ -213,13 +227,16 @@ function defineOne(
   registry.define(kind, w.index, stringVariant(size, repeat), `${name}${w.bits}@${16 << size}r${repeat}`, build, true)
 }
 
-/** elements ← how many can go at once: all that rCX, the budget, both pages and both segments allow; 1 when going down or where order shows. */
+/**
+ * elements ← how many can go at once: all that rCX, the budget, both pages and both segments allow; 1 for one across pages, and where elements overlap
+ * their own source.
+ */
 function bulkCount(
   g: HandlerBuilder,
   w: Width,
   source: Side | undefined,
   target: Side,
-  step: number,
+  down: Code,
   count: number,
   elements: number,
 ): Code {
@@ -228,52 +245,45 @@ function bulkCount(
     const [set, value] = g.keep(I64, limit)
     return [set, ifElse(i64.gtU(n, value), setLocal(elements, value))]
   }
-  const toPageEnd = (side: Side): Code =>
-    i64.extendU(
-      i32.shrU(i32.sub(i32.const(4096), i32.and(i32.wrap(getLocal(side.linear)), i32.const(4095))), i32.const(w.index)),
-    )
+  /** By the number of bytes before an element where it goes down, by that of those from its start on where it goes up. */
+  const within = (before: Code, from: Code): Code =>
+    atMost(i64.shrU(select(down, i64.add(before, i64.const(w.bytes)), from), i64.const(w.index)))
+  const inPage = (side: Side): Code => i64.and(getLocal(side.linear), i64.const(4095))
   const sides = source ? [source, target] : [target]
-  const limits: Code[] = [
+  const code: Code[] = [
     setLocal(elements, getLocal(count)),
     atMost(i64.add(i64.extendU(remaining), i64.const(1))),
-    sides.map((side) => atMost(toPageEnd(side))),
-    sides.map((side) => (side.room ? atMost(i64.shrU(side.room, i64.const(w.index))) : [])),
+    sides.map((side) => within(inPage(side), i64.sub(i64.const(4096), inPage(side)))),
+    sides.map((side) => (side.room ? within(getLocal(side.offset), side.room) : [])),
   ]
+  const single: Code[] = sides.map((side) => i64.gtU(inPage(side), i64.const(4096 - w.bytes)))
+  // One that reaches beyond a 16-bit offset's end, in a segment that goes on there.
+  single.push(i64.eqz(n))
   if (source) {
-    const from = getLocal(source.place)
-    const to = getLocal(target.place)
-    const bytes = i32.shl(i32.wrap(n), i32.const(w.index))
-    // Ascending order shows when the target starts inside the source.
-    const overlap = i32.ltU(i32.sub(i32.sub(to, from), i32.const(1)), i32.sub(bytes, i32.const(1)))
+    const ahead = select(
+      down,
+      i32.sub(getLocal(source.place), getLocal(target.place)),
+      i32.sub(getLocal(target.place), getLocal(source.place)),
+    )
+    if (w.index > 0) single.push(i32.ltU(i32.sub(ahead, i32.const(1)), i32.const(w.bytes - 1)))
     // Filling the target's TLB entry may have evicted the source's: then every element takes both misses.
-    const evicted = i32.eqz(
-      f64.eq(
-        f64.load(tlbEntry(i32.wrap(getLocal(source.linear)), DTLB_ENTRIES), OFF_DTLB + TLB_LINEAR),
-        f64.fromI64(i64.and(getLocal(source.linear), i64.const(-4096))),
+    single.push(
+      i32.eqz(
+        f64.eq(
+          f64.load(tlbEntry(i32.wrap(getLocal(source.linear)), DTLB_ENTRIES), OFF_DTLB + TLB_LINEAR),
+          f64.fromI64(i64.and(getLocal(source.linear), i64.const(-4096))),
+        ),
       ),
     )
-    limits.push(ifElse(i32.or(overlap, evicted), setLocal(elements, i64.const(1))))
   }
-  return ifElse(i64.gtS(getLocal(step), i64.const(0)), limits)
+  return [code, ifElse(single.reduce(i32.or), setLocal(elements, i64.const(1)))]
 }
 
-/** Stores rAX over `length` bytes (not 0) at `place`. */
-function fill(g: HandlerBuilder, w: Width, place: Code, length: Code): Code {
-  if (w.index === 0) return memoryFill(place, i32.load8U(base, RAX), length)
-  const again = label()
-  const at = g.local(I32)
-  const end = g.local(I32)
-  const [setValue, value] = g.keep(w.ops.type, w.load(base, RAX))
-  return [
-    setValue,
-    setLocal(at, place),
-    setLocal(end, i32.add(place, length)),
-    loop(again, [
-      w.store(getLocal(at), value),
-      setLocal(at, i32.add(getLocal(at), i32.const(w.bytes))),
-      branchIf(again, i32.ltU(getLocal(at), getLocal(end))),
-    ]),
-  ]
+/** Eight bytes of rAX at a width. */
+function pattern(w: Width): Code {
+  if (w.index === 3) return i64.load(base, RAX)
+  const ones = [0x0101010101010101n, 0x0001000100010001n, 0x0000000100000001n][w.index]!
+  return i64.mul(i64.extendU(w.load(base, RAX)), i64.const(ones))
 }
 
 /** Adds all handlers of this file. */

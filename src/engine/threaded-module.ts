@@ -1,20 +1,9 @@
 /** Turns the handlers into one WebAssembly module: functions that tail-call each other, or one loop around a `br_table`. */
 
-import {
-  DTLB_ENTRIES,
-  OFF_DTLB,
-  OFF_FLAGS_REST,
-  OFF_REMAINING,
-  OFF_RIP,
-  OFF_TAG_SELECT,
-  TLB_ENTRY_SHIFT,
-  TLB_TAG_USER_READ,
-} from '../cpu/layout.js'
+import { OFF_REMAINING, OFF_RIP } from '../cpu/layout.js'
 import { UOP_HANDLER } from '../cpu/uops.js'
-import { FLAG_AC } from '../isa/flags.js'
 import { STORE_FLAGS_PARAMS, storeFlagsBody } from './region-flags.js'
 import {
-  ACCESS_WRITE,
   BASE,
   BLOCK_COUNT,
   BLOCK_HEADER_SIZE,
@@ -33,16 +22,18 @@ import {
   rip,
   type Tail,
 } from './threaded-builder.js'
+import { defineStringComparisons } from './threaded-compare-strings.js'
 import { defineFusions } from './threaded-fusion.js'
 import { defineControl, tailBody } from './threaded-handlers-control.js'
 import { defineInteger } from './threaded-handlers-integer.js'
 import { defineMemory } from './threaded-handlers-memory.js'
 import { defineMultiplication } from './threaded-handlers-multiply.js'
-import { defineSimd, defineVectorState, hasVectors } from './threaded-handlers-simd.js'
+import { defineSimd, defineVectorState, hasVectors, simdName } from './threaded-handlers-simd.js'
 import { defineSse } from './threaded-handlers-sse.js'
 import { defineStrings } from './threaded-handlers-string.js'
 import { defineSystem } from './threaded-handlers-system.js'
 import { defineX87 } from './threaded-handlers-x87.js'
+import { defineSharedFunctions } from './threaded-memory-functions.js'
 import { HandlerRegistry } from './threaded-registry.js'
 import { defineX87Functions } from './threaded-x87-functions.js'
 import {
@@ -88,11 +79,6 @@ export interface ThreadedImports {
 export interface ThreadedExports {
   /** Runs from the block at `block`, which belongs to RIP, for the CPU block at `base`. Returns an EXIT_ reason. */
   enter(base: number, block: number): number
-  /**
-   * Makes the data-TLB entry of a linear address good, `access` as in {@link ThreadedImports}: 1, or 0 where the instruction needs more than that. What is ordinary it does
-   * by itself, the rest by `fill`.
-   */
-  miss(base: number, linear: bigint, access: number): number
   /** See `LinearMemory.fetchFiller`. */
   fetchFiller(base: number, low: number, high: number): number
 }
@@ -103,7 +89,7 @@ export interface RegionExports extends ThreadedExports {
   readonly [name: string]: unknown
 }
 
-type Callees = Pick<Dispatch, 'miss' | 'helper' | 'step' | 'x87' | 'heats'>
+type Callees = Pick<Dispatch, 'shared' | 'helper' | 'step' | 'x87' | 'heats'>
 
 /** 'bail' uses 'jump', so it comes first: in the loop form a tail can only reach those around it. */
 const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link', 'hot']
@@ -123,6 +109,7 @@ export function makeRegistry(vectors: boolean = hasVectors()): HandlerRegistry {
   if (vectors) {
     defineSimd(registry)
     defineSse(registry)
+    defineStringComparisons(registry)
   }
   defineX87(registry)
   defineFusions(registry)
@@ -151,9 +138,8 @@ export function emitThreadedModule(
       call(fill, i32.wrap(linear), i32.wrap(i64.shrS(linear, i64.const(32))), getLocal(2)),
     )
   })
-  const miss = m.addFunction([I32, I64, I32], [I32], () => missBody(walk))
+  const shared = defineSharedFunctions(m, walk, registry.has(simdName('pcmpistri')))
   const missFetch = m.addFunction([I32, I64], [I32], (locals) => walkBody('fetch', locals, i32.const(0)))
-  m.exportFunction('miss', miss)
   m.exportFunction(
     'fetchFiller',
     m.addFunction([I32, I32, I32], [I32], () =>
@@ -161,49 +147,10 @@ export function emitThreadedModule(
     ),
   )
   const x87 = defineX87Functions(m)
-  const callees = { miss, helper, step, x87, heats: regions }
+  const callees = { shared, helper, step, x87, heats: regions }
   if (kind === 'tail-call') emitTailCalls(m, registry, callees)
   else emitLoop(m, registry, callees)
   return m.toBytes()
-}
-
-/** (CPU block, linear, access) → 1 when the entry is good. An access across pages is the reference engine's. */
-function missBody(walk: number): Code {
-  const linear = getLocal(1)
-  const last = i32.sub(i32.and(i32.shrU(getLocal(2), i32.const(1)), i32.const(0x1f)), i32.const(1))
-  return [
-    ifElse(i32.gtU(i32.add(i32.and(i32.wrap(linear), i32.const(4095)), last), i32.const(4095)), ret(i32.const(0))),
-    ifElse(
-      i32.and(
-        i32.eqz(i32.load(paramBase, OFF_TAG_SELECT)),
-        i32.ne(i32.and(i32.load(paramBase, OFF_FLAGS_REST), i32.const(FLAG_AC)), i32.const(0)),
-      ),
-      [
-        // A supervisor that may touch user pages has the rights of users there: between STAC and CLAC, kernels do little else.
-        ifElse(userTagMatches(), ret(i32.const(1))),
-        ifElse(call(walk, getLocal(0), linear, getLocal(2)), ret(i32.const(1))),
-        ret(userTagMatches()),
-      ],
-    ),
-    call(walk, getLocal(0), linear, getLocal(2)),
-  ]
-}
-
-const paramBase = getLocal(0)
-
-/** (base, linear, access) of {@link missBody}: a user access of this kind would find the entry good. */
-function userTagMatches(): Code {
-  const linear = getLocal(1)
-  const entry = i32.add(
-    paramBase,
-    i32.and(i32.shrU(i32.wrap(linear), i32.const(6)), i32.const((DTLB_ENTRIES - 1) << TLB_ENTRY_SHIFT)),
-  )
-  // A write's tag follows that of a read.
-  const tag = i64.load(
-    i32.add(entry, i32.shl(i32.and(getLocal(2), i32.const(ACCESS_WRITE)), i32.const(3))),
-    OFF_DTLB + TLB_TAG_USER_READ,
-  )
-  return i64.eq(tag, i64.and(linear, i64.const(-4096)))
 }
 
 /** Body of `enter`, up to running the record at PC. */
@@ -292,6 +239,7 @@ function exportForRegions(
     ifElse(call(callees.helper, pc), ret(i32.const(EXIT_STOP))),
     afterwards(dispatchFor(locals)),
   ])
+  for (const [name, index] of Object.entries(callees.shared)) m.exportFunction(name, index)
   for (const [name, index] of Object.entries(callees.x87)) m.exportFunction(`x87.${name}`, index)
   const storeFlags = m.addFunction(STORE_FLAGS_PARAMS, [], (locals) =>
     storeFlagsBody(new HandlerBuilder(dispatchFor(locals))),

@@ -28,7 +28,7 @@ import {
 } from '../cpu/uops.js'
 import { SEG_FS } from '../isa/instruction.js'
 import { FORMS, LINK_NEVER, LINK_UNKNOWN } from './threaded-builder.js'
-import { LINK_NEXT, LINK_STRING, LINK_TAKEN, loopVariant, TARGETS, type Target } from './threaded-handlers-control.js'
+import { LINK_NEXT, linkFields, loopVariant, TARGETS, type Target } from './threaded-handlers-control.js'
 import { NO_FLAGS, WITH_FLAGS } from './threaded-handlers-integer.js'
 import { FOR_WRITE, STACKS } from './threaded-handlers-memory.js'
 import { ALIGNED, TEMPORARY } from './threaded-handlers-simd.js'
@@ -221,14 +221,9 @@ export class HandlerSelector {
   private clearLinks(record: number, pageOffset: number): void {
     const kind = this.u16[(record + UOP_OP) >> 1]! >> 2
     const { i32 } = this
-    if (kind === UOP.JMP || kind === UOP.END) {
-      i32[(record + LINK_TAKEN) >> 2] = this.link(record, pageOffset)
-    } else if (kind === UOP.JCC || kind === UOP.LOOP || kind === UOP.JCXZ) {
-      i32[(record + LINK_TAKEN) >> 2] = this.link(record, pageOffset)
-      i32[(record + LINK_NEXT) >> 2] = inPage(pageOffset + i32[(record + UOP_VALUE) >> 2]!)
-    } else if (kind >= UOP.MOVS && kind <= UOP.SCAS) {
-      i32[(record + LINK_STRING) >> 2] = this.link(record, pageOffset)
-    }
+    for (const field of linkFields(kind))
+      i32[(record + field) >> 2] =
+        field === LINK_NEXT ? inPage(pageOffset + i32[(record + UOP_VALUE) >> 2]!) : this.link(record, pageOffset)
   }
 
   private link(record: number, pageOffset: number): number {

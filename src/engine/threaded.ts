@@ -5,6 +5,7 @@
  */
 
 import { MODE_CODE_MASK, MODE_CODE64, MODE_FLAT_CS, OFF_RIP, OFF_SEG, SEG_BASE, SEG_STRIDE } from '../cpu/layout.js'
+import type { Profiler } from '../cpu/profiler.js'
 import type { CpuState } from '../cpu/state.js'
 import { UOP, UOP_HANDLER, UOP_IMM, UOP_INDEX, UOP_IP, UOP_OP, UOP_SIZE } from '../cpu/uops.js'
 import { SEG_CS } from '../isa/instruction.js'
@@ -146,6 +147,8 @@ export interface ThreadedOptions {
   readonly vectors?: boolean
   /** Makes a translator for hot blocks. Not used without tail calls. */
   readonly translator?: (engine: ThreadedEngine) => Translator
+  /** Measures where time goes. */
+  readonly profiler?: Profiler
 }
 
 /** Records that one block may have; a block that would need more ends early. */
@@ -159,15 +162,18 @@ export class ThreadedEngine {
   readonly registry: HandlerRegistry
   readonly memory: WebAssembly.Memory
   readonly selector: HandlerSelector
+  readonly profiler: Profiler | undefined
   private readonly translator: Translator | undefined
   private readonly heat: number
   private readonly enterCs: number
   private readonly enterCrossing: number
   /** With a translator also what regions need. */
   readonly exports: RegionExports
+  /** Runs compiled code. */
+  private readonly enter: RegionExports['enter']
 
   constructor(options: ThreadedOptions) {
-    const { memory, state, host } = options
+    const { memory, state, host, profiler } = options
     this.s = state
     this.memory = memory
     this.host = host
@@ -196,7 +202,14 @@ export class ThreadedEngine {
       } satisfies ThreadedImports & { memory: WebAssembly.Memory },
     })
     this.exports = instance.exports as unknown as RegionExports
+    this.enter = this.exports.enter
+    this.profiler = profiler
     this.translator = translates ? options.translator!(this) : undefined
+    if (profiler) {
+      this.enter = profiler.timed('compiled', this.enter)
+      profiler.time('lifting', this.selector, 'prepare')
+      if (this.translator) profiler.time('emission', this.translator, 'hot')
+    }
     this.heat = this.translator?.heat ?? 0
     this.store.onDrop = (block) => this.translator?.dropped(block)
     this.flushJumpCache()
@@ -209,7 +222,7 @@ export class ThreadedEngine {
   run(): void {
     const { s, host, stats } = this
     const base = s.base
-    const enter = this.exports.enter
+    const { enter } = this
     while (s.remaining > 0) {
       const block = this.findBlock()
       if (block !== 0) {
@@ -249,6 +262,7 @@ export class ThreadedEngine {
       'stores emptied': storeResets,
       'single steps': steps,
       entries: entries,
+      'bytes of blocks now': this.store.used,
       ...this.translator?.counters(),
     }
   }

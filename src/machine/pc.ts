@@ -13,6 +13,7 @@ import {
   type ExecutorFactory,
   MODELS,
   type ModelName,
+  Profiler,
 } from '../cpu/index.js'
 import { SeededEntropy } from '../devices/index.js'
 import { referenceExecutor, type TranslationOptions, threadedEngine, translatedEngineWith } from '../engine/index.js'
@@ -28,6 +29,7 @@ import type { MachineSettings } from './journal.js'
 import { LINUX_BOOT_CS, LINUX_BOOT_DS, type LinuxEntry, loadLinux } from './linux.js'
 import { loadMultiboot, type MultibootModule } from './multiboot.js'
 import { DEFAULT_TURN, Processors, type ProcessorsState } from './processors.js'
+import { profileBoard, profileWindows } from './profile.js'
 import { Screen } from './screen.js'
 import { SERIAL_QUEUE_SIZE, SerialPort } from './serial-port.js'
 import type { VirtioParts } from './virtio-slots.js'
@@ -93,6 +95,11 @@ export interface PcOptions {
   /** Virtual nanoseconds per instruction. Default 10. */
   readonly nsPerInstruction?: number
   readonly events?: EventSink
+  /**
+   * Measures by this clock of the host where the machine's time goes: see {@link Pc.profiler}. Costs some time itself, so that the default is not to. A run is the
+   * same with and without.
+   */
+  readonly profile?: HostClock
   /** What a triple fault does: end the run (default), or reset as most boards do. */
   readonly onTripleFault?: 'stop' | 'reset'
 }
@@ -207,6 +214,8 @@ export class Pc {
   readonly firmwareLog: SerialPort
   /** What the guest wrote to port 0xE9. */
   readonly debugPort: SerialPort
+  /** Where the time since the machine was made has gone, if its options ask for it. */
+  readonly profiler: Profiler | undefined
   /** Resets so far. */
   resets = 0
   private readonly onTripleFault: 'stop' | 'reset'
@@ -263,6 +272,9 @@ export class Pc {
     }
     const { buffer, wasmMemory } = allocate(total, engine !== 'reference')
     this.space = new AddressSpace({ buffer, reserved, placeTable: engine !== 'reference' })
+    const { profile } = options
+    this.profiler = profile && new Profiler(() => profile.now())
+    if (this.profiler) profileWindows(this.profiler, this.space)
     this.serial = new SerialPort((bytes) => this.inputs.submit({ kind: 'serial', bytes }))
     this.random = new SeededEntropy(options.seed ?? 1)
     this.firmwareLog = new SerialPort()
@@ -371,10 +383,15 @@ export class Pc {
           },
           ...(wasmMemory === undefined ? {} : { wasmMemory }),
           ...(options.events === undefined ? {} : { events: options.events }),
+          ...(this.profiler && { profiler: this.profiler }),
         }),
     )
     this.cpu = this.cpus[0]!
     this.processors = new Processors(this.cpus, turn, (cpu) => this.board.smmChanged(cpu.inSmm))
+    if (this.profiler) {
+      profileBoard(this.profiler, this.board, this.clock, this.inputs)
+      this.turn = this.profiler.timed('machine', this.turn)
+    }
   }
 
   /** The wires from the board into processor `n`, which is built after it. */

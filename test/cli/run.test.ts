@@ -152,7 +152,22 @@ describe('virtkit run: what it passes in and out', () => {
     expect([picture.width, picture.height]).toEqual([720, 400])
     // Attribute 1F: a blue background in the corner of the first cell.
     expect([...picture.data.slice(0, 3)]).toEqual([0, 0, 170])
-    expect(errors.join('\n')).toMatch(/instructions +\d/)
+    const table = errors.join('\n')
+    expect(table).toMatch(/instructions +\d/)
+    expect(table).toMatch(/TLB misses +\d+ {2}\(\d+\.\d+ per 1000 instructions\)/)
+    const times = table.slice(table.indexOf('where the time went:')).split('\n')
+    const names = times.slice(1).map((line) => /^ {2}(\S.*?) {2,}[\d.]+ s +[\d.]+ %/.exec(line)?.[1])
+    expect(names).toEqual([
+      ...[
+        'compiled code',
+        'between blocks',
+        'lifting',
+        'translation: emission',
+        'translation: modules',
+        'MMU slow path',
+      ],
+      ...['helpers', 'single steps', 'interrupts, events', 'devices', 'other: the machine', 'other: the host', 'sum'],
+    ])
   })
 
   it('the firmware log in a file', async () => {

@@ -96,10 +96,20 @@ describe.each(['tail-call', 'br-table'] as DispatchKind[])('threaded engine, %s'
     }
   })
 
-  it('bails before an access that crosses a page, meets a device, code, or the end of its segment', () => {
+  it('bails before a store that crosses a page, and before an access that meets a device, code, or the end of its segment', () => {
     const flat = A64 | EXT_FLAT | segment(SEG_DS)
     const attempts: [string, (h: Harness) => void, Uop, number?][] = [
-      ['crossing', () => {}, { kind: UOP.LOAD, width: 2, a: RAX, b: RBX, c: SLOT_ZERO, imm: 0x4ffd, ext: flat }],
+      ['crossing', () => {}, { kind: UOP.STORE, width: 2, a: RAX, b: RBX, c: SLOT_ZERO, imm: 0x4ffd, ext: flat }],
+      [
+        'crossing, load for write',
+        () => {},
+        { kind: UOP.LOAD, width: 2, a: T0, b: RBX, c: SLOT_ZERO, imm: 0x4ffd, ext: flat | EXT_FOR_WRITE },
+      ],
+      [
+        'crossing into a device',
+        (h) => h.devicePages.add(5),
+        { kind: UOP.LOAD, width: 2, a: RAX, b: RBX, c: SLOT_ZERO, imm: 0x4ffd, ext: flat },
+      ],
       [
         'device',
         (h) => h.devicePages.add(5),
@@ -306,16 +316,6 @@ describe.each(['tail-call', 'br-table'] as DispatchKind[])('threaded engine, %s'
             }
           h.program(0x1000, [{ kind: UOP.MOVS, width, b: 1, imm: 4, value: 0, ext: A64 | segment(SEG_DS) }])
           h.program(0x1004, [{ kind: UOP.JMP, width: 3, imm: 0 }])
-          h.onStep = () => {
-            // An element that crosses a page.
-            const [s, d] = [Number(h.s.getBig(RSI)), Number(h.s.getBig(RDI))]
-            ram.copyWithin(d, s, s + (1 << width))
-            h.s.setBig(RSI, BigInt(s + step))
-            h.s.setBig(RDI, BigInt(d + step))
-            h.s.setBig(RCX, h.s.getBig(RCX) - 1n)
-            h.s.remaining--
-            return true
-          }
           h.s.setBig(RSI, BigInt(from))
           h.s.setBig(RDI, BigInt(to))
           h.s.setBig(RCX, BigInt(count))

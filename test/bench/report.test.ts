@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { drawChart, logDomain, logTicks } from '../../bench/chart.js'
-import { linuxChart, linuxMarkdown } from '../../bench/linux-report.js'
 import {
   BOOT,
   type ContestantResult,
@@ -11,7 +10,9 @@ import {
   type LinuxResults,
   secondsOf,
 } from '../../bench/linux-results.js'
+import { type LoopResults, loopSections } from '../../bench/loop-runs.js'
 import type { Kernel } from '../../bench/peers.js'
+import { type BenchResults, benchChart, benchMarkdown } from '../../bench/report.js'
 
 const NAMES = ['alpha', 'beta']
 
@@ -37,20 +38,27 @@ const contestant = (key: string, runs: readonly ContestantRun[], kernel: Kernel 
   runs,
 })
 
+/** The whole report of some results. */
+const whole = (linux: LinuxResults | undefined, loops?: LoopResults): BenchResults => ({
+  machine: {
+    date: '2026-01-01',
+    processor: 'A & B <fast>',
+    processors: 2,
+    memory: 4,
+    system: 'linux',
+    node: 'v20',
+    v86: '0.5',
+    qemu: '7.2',
+    load: 0.1,
+  },
+  loadAfter: 0.2,
+  command: 'npm run bench',
+  ...(linux && { linux }),
+  ...(loops && { loops }),
+})
+
 function sample(ours: readonly ContestantRun[]): LinuxResults {
   return {
-    machine: {
-      date: '2026-01-01',
-      processor: 'A & B <fast>',
-      processors: 2,
-      memory: 4,
-      system: 'linux',
-      node: 'v20',
-      v86: '0.5',
-      qemu: '7.2',
-      load: 0.1,
-    },
-    loadAfter: 0.2,
     compiler: 'gcc 12',
     rounds: 3,
     memory: 256 << 20,
@@ -90,7 +98,7 @@ describe('results of the Linux benchmark', () => {
     expect(failureOf(bad.results, ours!, 'alpha')).toBeUndefined()
     expect(compare(bad.results, NAMES, ours!, peer!).lacking).toEqual(['beta'])
     expect(failures(bad)).toEqual(['virtkit threaded, 686, beta: checksum 0000000c, natively 0000000b'])
-    const text = linuxMarkdown(bad, 'x.svg')
+    const text = benchMarkdown(whole(bad), 'x.svg')
     expect(text).toContain('## Failures\n\n- virtkit threaded, 686, beta: checksum')
     expect(text).toContain('(1 missing)')
     expect(text).toMatch(/\| beta \|.*failed/)
@@ -113,7 +121,7 @@ describe('results of the Linux benchmark', () => {
   })
 
   it('says which targets are reached', () => {
-    const text = linuxMarkdown(good, 'linux.svg')
+    const text = benchMarkdown(whole(good), 'linux.svg')
     expect(text).toContain('every workload: at most 0.7; reached at 0.67.')
     expect(text).toContain('geometric mean: at most 0.5; **not reached** at 0.58.')
     expect(text).toContain('| alpha | 1.000 | 2.000 | 3.000 | 0.67 |')
@@ -123,12 +131,72 @@ describe('results of the Linux benchmark', () => {
 
   it('draws well-formed SVG', () => {
     const bad = sample([run(2, 4, 5, ['0000000a', '0000000c'])])
-    for (const svg of [linuxChart(good), linuxChart(bad)]) {
+    for (const svg of [benchChart(whole(good)), benchChart(whole(bad))]) {
       expectWellFormed(svg)
       expect(svg).not.toMatch(/NaN|Infinity|undefined/)
       expect(svg).toContain('A &amp; B &lt;fast&gt;')
     }
-    expect(linuxChart(bad)).toContain('no result')
+    expect(benchChart(whole(bad))).toContain('no result')
+  })
+})
+
+describe('results of boots alone', () => {
+  it('have neither workloads nor their mean', () => {
+    const { workloads: _, ...rest } = sample([run(2, 4, 5)])
+    const boots = { ...rest, workloads: [], results: rest.results.slice(1) }
+    expect(failures(boots)).toEqual([])
+    const text = benchMarkdown(whole(boots), 'x.svg')
+    expect(text).toContain('| boot to userspace | 5.0 | 20.0 | 0.25 |')
+    expect(text).toContain('boot to userspace: at most 0.7; reached at 0.25.')
+    expect(text).not.toMatch(/geometric mean|NaN/)
+    expectWellFormed(benchChart(whole(boots)))
+  })
+})
+
+describe('results of loops', () => {
+  const loops: LoopResults = {
+    rounds: 3,
+    loops: [
+      { name: 'quick', what: '', instructions: 8_000_000 },
+      { name: 'slow', what: '', instructions: 1_000_000 },
+      { name: 'odd', what: '', instructions: 3_000_000, extra: true },
+      { name: '64-bit integer', what: '', instructions: 5_000_000, extra: true },
+    ],
+    results: [
+      {
+        key: 'virtkit:translated',
+        name: 'virtkit translated',
+        runs: [
+          [1, 2, 3, 1],
+          [2, 1, 3, 5],
+          [8, 2, 3, 1],
+        ],
+      },
+      {
+        key: 'v86',
+        name: 'v86',
+        runs: [
+          [4, 4, 1, null],
+          [4, 4, null, null],
+          [4, 4, 1, null],
+        ],
+      },
+    ],
+  }
+
+  it('are medians, and ratios where both have run each time', () => {
+    const text = loopSections(loops).join('\n')
+    expect(text).toContain('| quick | 8.0 | 4 | 2 | 0.50 |')
+    expect(text).toContain('| slow | 1.0 | 1 | 0 | 0.50 |')
+    expect(text).toMatch(/\| \*\*geometric mean\*\* \|.*\*\*0\.50\*\* \|\n\| odd \| 3\.0 \| 1 \| – \| – \|/)
+    expect(text).toContain('| 64-bit integer | 5.0 | 5 | – | – |')
+  })
+
+  it('have a panel of their own', () => {
+    const svg = benchChart(whole(undefined, loops))
+    expectWellFormed(svg)
+    expect(svg).not.toMatch(/NaN|Infinity|undefined|64-bit/)
+    expect(benchMarkdown(whole(sample([run(2, 4, 5)]), loops), 'x.svg')).toMatch(/## Workloads on Linux.*## Loops/s)
   })
 })
 
