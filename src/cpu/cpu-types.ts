@@ -141,6 +141,14 @@ export interface CpuCore {
 export const SHADOW_STI = 1
 export const SHADOW_SS = 2
 
+/** A time-stamp counter that counts with the instructions: floor(start + elapsed × perInstruction). */
+export interface Timeline {
+  readonly start: number
+  /** Instructions since then, those of the current one's predecessors included. */
+  readonly elapsed: number
+  readonly perInstruction: number
+}
+
 /** Wires of the package besides the buses. Every member is optional for a CPU used alone. */
 export interface CpuPlatform {
   /** The processor enters (true) or leaves SMM: SMRAM becomes visible. */
@@ -161,7 +169,9 @@ export interface CpuPlatform {
   timestampWritten?(): void
   /** What the time-stamp counter counts: an integer below 2^53 that never decreases. Default: instructions. */
   timestamp?(): number
-  /** PAUSE: a processor that spins may give its turn away. */
+  /** How {@link timestamp} comes about, if it is floor(start + elapsed × perInstruction): lets compiled code read it. */
+  readonly timeline?: Timeline
+  /** PAUSE: a processor that spins may give its turn away. Decided once, when the processor is made. */
   spins?(): void
   /** An MSR that the platform owns (APIC base and x2APIC registers); undefined = #GP. */
   readMsr?(index: number): bigint | undefined

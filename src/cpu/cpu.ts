@@ -30,6 +30,12 @@ import {
   MODE_X87,
   OFF_DR,
   OFF_INTERRUPT_WAITS,
+  TSC_AUX,
+  TSC_COUNT,
+  TSC_KNOWN,
+  TSC_OFFSET,
+  TSC_RATE,
+  TSC_START,
 } from './layout.js'
 import { LinearMemory } from './linear-memory.js'
 import { type CpuModel, MODELS } from './models.js'
@@ -178,6 +184,7 @@ export class Cpu implements EngineHost {
       space,
       this.model,
       offset + CPU_BLOCK_SIZE,
+      this.platform.spins === undefined,
       (frame, from, to, kept) => this.engine?.invalidate(frame, from, to, kept),
     )
     if (options.profiler) this.profileBy(options.profiler)
@@ -393,6 +400,22 @@ export class Cpu implements EngineHost {
     this.tscOffset = value
     const signed = Number(BigInt.asIntN(64, value))
     this.tscOffsetNumber = Number.isSafeInteger(signed) ? signed : Number.NaN
+    this.s.setBig(TSC_OFFSET, this.tscOffset)
+  }
+
+  /** See EngineHost. */
+  noteTimeline(budget: number): void {
+    const { s, platform } = this
+    const { timeline } = platform
+    const start = timeline === undefined ? 0 : timeline.start
+    const rate = timeline === undefined ? this.tscRateNumber : timeline.perInstruction
+    const count = (timeline === undefined ? this.retired : timeline.elapsed) + budget
+    const known = timeline !== undefined || platform.timestamp === undefined
+    s.setF64(TSC_START, start)
+    s.setF64(TSC_COUNT, count)
+    s.setF64(TSC_RATE, rate)
+    s.set32(TSC_AUX, this.msr.tscAux)
+    s.set32(TSC_KNOWN, known && start + count * rate < Number.MAX_SAFE_INTEGER ? 1 : 0)
   }
 
   /** What the time-stamp counter counts, before software's offset. */

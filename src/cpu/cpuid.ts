@@ -74,7 +74,13 @@ const LEAF7_ECX: Bits = [
   [3, 'pku'],
   [22, 'rdpid'],
 ]
-const LEAF7_EDX: Bits = [[29, 'arch-capabilities']]
+const LEAF7_EDX: Bits = [
+  [26, 'spec-ctrl'],
+  [27, 'spec-ctrl'],
+  [29, 'arch-capabilities'],
+]
+/** Of subleaf 2: BHI_CTRL. */
+const LEAF7_2_EDX: Bits = [[4, 'spec-ctrl']]
 const EXTENDED1_EDX: Bits = [
   [20, 'nx'],
   [26, 'pdpe1gb'],
@@ -188,7 +194,9 @@ function basicLeaf(model: CpuModel, leaf: number, subleaf: number, cr4: number, 
       }
       return
     case 7:
+      if (subleaf === 2) out.edx = collect(model, LEAF7_2_EDX)
       if (subleaf !== 0) return
+      out.eax = model.features.has('spec-ctrl') ? 2 : 0
       out.ebx = collect(model, LEAF7_EBX)
       out.ecx = collect(model, LEAF7_ECX) | (cr4 & CR4_PKE ? 1 << 4 : 0)
       out.edx = collect(model, LEAF7_EDX)

@@ -28,6 +28,8 @@ export interface EngineHost extends CpuCore {
   step(): void
   /** As {@link step}, for the instruction of `length` bytes at `s.rip` of which the records from `at` to `end` are still to run. */
   finish(at: number, end: number, length: number): void
+  /** Writes down what the time-stamp counter is made of, for an engine that is about to run at most `budget` instructions. */
+  noteTimeline(budget: number): void
   /** Adds instructions that the engine retired by itself. */
   retire(count: number): void
 }

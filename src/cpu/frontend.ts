@@ -91,13 +91,17 @@ export class Frontend {
   private readonly decode: Decode
   private readonly onInvalidate: Engine['invalidate']
 
-  /** `offset`: where the front end's {@link FRONTEND_SIZE} bytes start. `onInvalidate` hears of instructions that changed. */
+  /**
+   * `offset`: where the front end's {@link FRONTEND_SIZE} bytes start. `quietPause`: nobody wants to know of PAUSE. `onInvalidate` hears of instructions that
+   * changed.
+   */
   constructor(
     s: CpuState,
     mem: LinearMemory,
     space: AddressSpace,
     model: CpuModel,
     offset: number,
+    quietPause: boolean,
     onInvalidate: Engine['invalidate'],
   ) {
     this.s = s
@@ -105,7 +109,7 @@ export class Frontend {
     this.space = space
     this.bytes = space.bytes
     this.model = model
-    this.builder = new UopBuilder(s, model)
+    this.builder = new UopBuilder(s, model, quietPause)
     this.cacheAt = offset
     this.scratchAt = offset + CACHE_ENTRIES * ENTRY_BYTES
     const frames = Math.ceil(space.bytes.length / 4096)

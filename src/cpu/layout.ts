@@ -152,6 +152,18 @@ export const FILL_LISTED = 0xcea0
 /** i64: fills of the data TLB and of the instruction TLB. */
 export const FILL_COUNT = 0xcea8
 export const FILL_FETCH_COUNT = 0xceb0
+/**
+ * What the time-stamp counter is made of while the engine runs: f64 start, f64 K and f64 ticks per instruction, i64 software's offset. While n more
+ * instructions may run, it is floor(start + (K − n) × ticks) + offset.
+ */
+export const TSC_START = 0xcec0
+export const TSC_COUNT = 0xcec8
+export const TSC_RATE = 0xced0
+export const TSC_OFFSET = 0xced8
+/** u32: 1 while that is so. */
+export const TSC_KNOWN = 0xcee0
+/** u32: IA32_TSC_AUX, which RDTSCP reads besides. */
+export const TSC_AUX = 0xcee4
 /** u8 by number of the 1 GiB span modulo 256: entries of large pages may be in it. */
 export const OFF_LARGE_SPANS = 0xcf00
 /** u32: places of entries that may be valid, so that a flush need not look at all of them. */

@@ -208,7 +208,9 @@ export const LIFT_SYSTEM: Readonly<Record<string, Lift>> = {
   retf: (i, b) => b.helper(HELPER.retFar, { a: i.opSize, imm: i.operands > 0 ? i.imm & 0xffff : 0, ends: true }),
   iret: sized(HELPER.iret),
   int: (i, b) => b.helper(HELPER.intN, { imm: i.imm & 0xff, ends: true }),
-  pause: plain(HELPER.pause, false),
+  pause: (_i, b) => {
+    if (!b.quietPause) b.helper(HELPER.pause, { ends: false })
+  },
   int3: plain(HELPER.int3, true),
   int1: plain(HELPER.int1, true),
   into: plain(HELPER.into, true),

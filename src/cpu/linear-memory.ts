@@ -456,10 +456,10 @@ export class LinearMemory implements CpuMemory {
   }
 
   /** Byte offset in linear memory of the instruction byte at `linear` if the instruction TLB says so at once, else -1. */
-  fetchDirect(linear: number): number {
+  fetchDirect(linear: number, user: boolean = this.cpl === 3): number {
     const lo = linear | 0
     const e = this.s.base + OFF_ITLB + (((lo >>> 12) & (ITLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT)
-    const tag = (e + (this.cpl === 3 ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ)) >> 2
+    const tag = (e + (user ? TLB_TAG_USER_READ : TLB_TAG_SUPER_READ)) >> 2
     const i32 = this.s.i32
     const hi = linear >= 0 && linear < TWO32 ? 0 : Math.floor(linear / TWO32)
     if (i32[tag] !== (lo & ~0xfff) || i32[tag + 1] !== hi) return -1
@@ -588,8 +588,12 @@ export class LinearMemory implements CpuMemory {
       s.efer === this.configuredEfer &&
       s.pkru === this.configuredPkru
     if (sameRights && this.pcid === this.configuredPcid) return
-    if (!sameRights) this.deriveRights()
     this.configuredPcid = this.pcid
+    if (sameRights) {
+      this.dropContextTags()
+      return
+    }
+    this.deriveRights()
     this.configuredCr0 = s.cr0
     this.configuredCr4 = s.cr4
     this.configuredEfer = s.efer
@@ -607,6 +611,17 @@ export class LinearMemory implements CpuMemory {
       const e = this.filled[n]!
       for (let tag = 0; tag < 4; tag++) this.s.i32[(e + tag * 8) >> 2] = 1
       this.s.i32[(e + TLB_TAGGED) >> 2] = 0
+    }
+  }
+
+  /** The same for entries of one address space only. */
+  private dropContextTags(): void {
+    const { i32 } = this.s
+    for (let n = 0; n < this.filledCount; n++) {
+      const e = this.filled[n]!
+      if (i32[(e + TLB_FLAGS) >> 2]! & ATTR_GLOBAL) continue
+      for (let tag = 0; tag < 4; tag++) i32[(e + tag * 8) >> 2] = 1
+      i32[(e + TLB_TAGGED) >> 2] = 0
     }
   }
 

@@ -25,7 +25,7 @@ export type Feature =
   | 'popcnt' | 'aes' | 'xsave' | 'xsaveopt' | 'avx' | 'rdrand' | 'hypervisor'
   // leaf 7
   | 'fsgsbase' | 'bmi1' | 'smep' | 'bmi2' | 'erms' | 'invpcid' | 'rdseed' | 'adx' | 'smap' | 'umip' | 'pku' |
-  'rdpid' | 'cet' | 'fdp-excptn-only' | 'zero-fcs-fds' | 'arch-capabilities'
+  'rdpid' | 'cet' | 'fdp-excptn-only' | 'zero-fcs-fds' | 'arch-capabilities' | 'spec-ctrl'
   // extended leaves
   | 'lahf64' | 'lzcnt' | 'prefetchw' | 'syscall' | 'nx' | 'pdpe1gb' | 'rdtscp' | 'lm' | 'invtsc'
   // without a CPUID bit
@@ -98,7 +98,7 @@ const CORE2: readonly Feature[] = [
 // biome-ignore format: a dense list reads better
 const V2: readonly Feature[] = [
   ...CORE2, 'sse4.1', 'sse4.2', 'aes', 'pclmulqdq', 'movbe', 'xsave', 'xsaveopt', 'x2apic', 'tsc-deadline', 'popcnt', 'pcid', 'rdrand', 'rdseed', 'rdpid', 'fsgsbase', 'smep', 'smap', 'umip', 'pku', 'invpcid',
-  'erms', 'pdpe1gb', 'rdtscp', 'invtsc', 'hypervisor', 'fdp-excptn-only', 'zero-fcs-fds', 'arch-capabilities',
+  'erms', 'pdpe1gb', 'rdtscp', 'invtsc', 'hypervisor', 'fdp-excptn-only', 'zero-fcs-fds', 'arch-capabilities', 'spec-ctrl',
 ]
 
 const CR0_BITS_286 = 0x0000_000f

@@ -7,7 +7,7 @@ import { SEG_FS, SEG_GS } from '../isa/instruction.js'
 import { CR0_PG, CR4_PCE, CR4_PKE, CR4_TSD, EFER_LMA, EFER_LME, EFER_NXE } from '../mmu/index.js'
 import type { CpuCore } from './cpu-types.js'
 import { raiseGp, raiseUd } from './exceptions.js'
-import { OFF_SEG, SEG_BASE, SEG_STRIDE } from './layout.js'
+import { OFF_SEG, SEG_BASE, SEG_STRIDE, TSC_AUX } from './layout.js'
 import type { Feature } from './models.js'
 import { requireCpl0, setSlot, TWO32 } from './system-common.js'
 
@@ -16,6 +16,8 @@ export const MSR_P5_MC_TYPE = 0x1
 export const MSR_TSC = 0x10
 export const MSR_PLATFORM_ID = 0x17
 export const MSR_EBL_CR_POWERON = 0x2a
+export const MSR_SPEC_CTRL = 0x48
+export const MSR_PRED_CMD = 0x49
 export const MSR_BIOS_UPDT_TRIG = 0x79
 export const MSR_BIOS_SIGN_ID = 0x8b
 export const MSR_PMC0 = 0xc1
@@ -54,10 +56,14 @@ const MTRR_PAIRS = 8
 /** MTRRcap: eight pairs, fixed ranges, write combining. */
 const MTRRCAP = 0x508n
 /**
- * IA32_ARCH_CAPABILITIES: what a processor that runs nothing ahead of time need not be protected from. RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO,
- * TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, GDS_NO, RFDS_NO. Source: Intel SDM Vol. 4, "Model-Specific Registers".
+ * IA32_ARCH_CAPABILITIES: what a processor that runs nothing ahead of time need not be protected from. RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO,
+ * PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO. Source: Intel SDM Vol. 4, "Model-Specific Registers".
  */
-const ARCH_CAPABILITIES = 0x0c10_e179n
+const ARCH_CAPABILITIES = 0x4000_0000_0d10_e17bn
+/** IA32_SPEC_CTRL: IBRS, STIBP and BHI_DIS_S can be set; there is nothing that they would restrict. */
+const SPEC_CTRL_WRITABLE = 0x403n
+/** IA32_PRED_CMD: IBPB. */
+const PRED_CMD_BITS = 1n
 /** IA32_MISC_ENABLE: fast strings; the other bits that can be written (performance, SpeedStep, MONITOR, limit of CPUID, XD disable are fixed). */
 const MISC_ENABLE_DEFAULT = 0x1n
 const MISC_ENABLE_WRITABLE = 0x1n
@@ -156,6 +162,9 @@ function featureOf(index: number): Feature | undefined {
       return 'mtrr'
     case MSR_ARCH_CAPABILITIES:
       return 'arch-capabilities'
+    case MSR_SPEC_CTRL:
+    case MSR_PRED_CMD:
+      return 'spec-ctrl'
     case MSR_SYSENTER_CS:
     case MSR_SYSENTER_ESP:
     case MSR_SYSENTER_EIP:
@@ -224,6 +233,8 @@ export function readMsr(cpu: CpuCore, index: number): bigint | undefined {
       return MTRRCAP
     case MSR_ARCH_CAPABILITIES:
       return ARCH_CAPABILITIES
+    case MSR_PRED_CMD:
+      return undefined
     case MSR_PAT:
       return cpu.msr.get(index) ?? PAT_DEFAULT
     case MSR_MISC_ENABLE:
@@ -275,6 +286,12 @@ export function writeMsr(cpu: CpuCore, index: number, value: bigint): boolean {
     case MSR_MCG_CAP:
     case MSR_ARCH_CAPABILITIES:
       return false
+    case MSR_SPEC_CTRL:
+      if (value & ~SPEC_CTRL_WRITABLE) return false
+      break
+    case MSR_PRED_CMD:
+      // A barrier for predictions, of which there are none.
+      return (value & ~PRED_CMD_BITS) === 0n
     case MSR_BIOS_UPDT_TRIG:
       // Loading a microcode update: accepted, and nothing changes.
       return true
@@ -340,6 +357,7 @@ export function wrmsr(cpu: CpuCore): void {
   const s = cpu.s
   const value = (BigInt(s.reg32(2)) << 32n) | BigInt(s.reg32(0))
   if (!writeMsr(cpu, s.reg32(1), value)) raiseGp(0)
+  s.set32(TSC_AUX, cpu.msr.tscAux)
 }
 
 function checkTsc(cpu: CpuCore): void {

@@ -104,6 +104,11 @@ export class CpuState {
     this.big[(this.base + offset) >> 3] = value
   }
 
+  /** Writes the f64 at `offset` (a multiple of 8). */
+  setF64(offset: number, value: number): void {
+    this.f64[(this.base + offset) >> 3] = value
+  }
+
   // --- general registers ----------------------------------------------------------------------------------------
 
   /** Bits 31–0 of register `reg` (0–15), unsigned. */

@@ -68,6 +68,8 @@ export class UopBuilder {
   /** Set when memory ran out: the instruction must be dropped. */
   full = false
   readonly model: CpuModel
+  /** PAUSE means nothing to the machine. */
+  readonly quietPause: boolean
 
   // The address of the current memory operand, as `address` left it.
   private eaB = 0
@@ -83,9 +85,10 @@ export class UopBuilder {
   private index = 0
   private length = 0
 
-  constructor(s: CpuState, model: CpuModel) {
+  constructor(s: CpuState, model: CpuModel, quietPause: boolean) {
     this.s = s
     this.model = model
+    this.quietPause = quietPause
   }
 
   /** Starts a block whose records go to byte offsets `at` to `end` of linear memory. */

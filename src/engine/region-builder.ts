@@ -6,9 +6,14 @@
 
 import {
   DTLB_ENTRIES,
+  ITLB_ENTRIES,
+  MODE_CODE_MASK,
+  MODE_CODE64,
   OFF_DTLB,
   OFF_FLAG_AUX,
   OFF_FLAG_RESULT,
+  OFF_ITLB,
+  OFF_MODE,
   OFF_RIP,
   SLOT_GPR,
   SLOT_TEMP,
@@ -77,6 +82,7 @@ import {
   returnCall,
   setLocal,
   teeLocal,
+  unreachable,
   type ValueType,
 } from './wasm-emitter.js'
 
@@ -89,6 +95,12 @@ export interface RegionBlock {
   readonly block: number
   /** Byte offset in its page. */
   readonly offset: number
+  /** Linear address of that page, less that of the page of the region's first block. */
+  readonly page: number
+  /** Where its page is in linear memory. */
+  readonly place: number
+  /** Where its indirect jump went last, counted as {@link page}. */
+  readonly last: number | undefined
   /** Instructions and bytes. */
   readonly count: number
   readonly bytes: number
@@ -120,7 +132,7 @@ export class RegionBuilder extends HandlerBuilder {
   /** 0, or 16 where the code runs at privilege level 3: see OFF_TAG_SELECT. */
   readonly tagSelect: number
   readonly locals: Locals = new Locals(HANDLER_PARAMS.length)
-  /** RIP where the page starts. */
+  /** RIP where the page starts that holds the block. */
   readonly origin: number
   /** The budget at the entry, where the instructions of regions are counted. */
   private readonly entered: number | undefined
@@ -184,6 +196,9 @@ export class RegionBuilder extends HandlerBuilder {
       local: (type) => this.local(type),
       heats: false,
       shared: new Proxy({} as Dispatch['shared'], { get: (_, name) => imports(String(name)) }),
+      get fetch(): number {
+        throw new RangeError('regions do not fetch')
+      },
       get helper(): number {
         throw new RangeError('regions leave for helpers')
       },
@@ -358,7 +373,8 @@ export class RegionBuilder extends HandlerBuilder {
     this.noteWrite(slot)
     const at = this.slotLocal(slot)
     if (w.index === 3) return setLocal(at, value)
-    if (w.index === 2) return setLocal(at, i64.extendU(value))
+    // V8 11.3 was seen to lose the upper half of other values in the local where this was the extension alone.
+    if (w.index === 2) return setLocal(at, i64.and(i64.extendU(value), i64.const(0xffffffff)))
     if (w.index === 0) return this.writeByte(slot, value)
     const rest = i64.and(getLocal(at), i64.const(-0x10000))
     return setLocal(at, i64.or(rest, i64.extendU(i32.and(value, i32.const(0xffff)))))
@@ -574,7 +590,9 @@ export class RegionBuilder extends HandlerBuilder {
       this.bailIf(i32.eqz(getLocal(place))),
       this.forgetting,
     ]
-    const known = this.inMemory ? undefined : this.pages.get(pageKey(this, this.record, this.current!.offset))
+    const known = this.inMemory
+      ? undefined
+      : this.pages.get(pageKey(this, this.record, this.current!.page + this.current!.offset))
     if (known === undefined) return [findEntry, ifElse(differs, miss, setLocal(place, i32.add(addend, low)))]
     // An access that is not aligned looks into the TLB each time: it may cross pages.
     const aligned = i64.and(getLocal(linear), i64.const(-4096 | (bytes - 1)))
@@ -770,12 +788,64 @@ export class RegionBuilder extends HandlerBuilder {
     return [setLocal(PC, i32.const(site)), branch(this.exitWithFlags('follow'), i32.const(offset))]
   }
 
+  /**
+   * On to a block `distance` bytes of pages away from the current one, if the instruction TLB still maps its page to the bytes it was made from;
+   * otherwise leaves for it.
+   */
+  turnPage(distance: number, to: RegionBlock, mode: number): Code {
+    const entry = this.local(I32)
+    const origin = getLocal(this.origin)
+    const low = i32.wrap(origin)
+    const { flags } = this
+    const leave: Code = [setLocal(RIP, i64.add(origin, i64.const(to.offset))), this.leaveByJump()]
+    this.flags = flags
+    const there = i64.add(origin, i64.const(distance))
+    return [
+      setLocal(this.origin, (mode & MODE_CODE_MASK) === MODE_CODE64 ? there : i64.and(there, i64.const(0xffffffff))),
+      setLocal(entry, i32.and(i32.shrU(low, i32.const(6)), i32.const((ITLB_ENTRIES - 1) << 6))),
+      ifElse(
+        i32.or(
+          i64.ne(i64.load(getLocal(entry), this.cpu + OFF_ITLB + this.tagSelect), origin),
+          i32.ne(i32.add(i32.load(getLocal(entry), this.cpu + OFF_ITLB + TLB_ADDEND), low), i32.const(to.place)),
+        ),
+        leave,
+      ),
+    ]
+  }
+
+  /** Leaves for the instruction at `distance` from the block's start unless the mode is still `mode`. */
+  leaveUnlessMode(mode: number, distance: number): Code {
+    const { flags } = this
+    const code = ifElse(i32.ne(i32.load(i32.const(0), this.cpu + OFF_MODE), i32.const(mode)), [
+      setLocal(RIP, i64.add(this.rip, i64.const(distance))),
+      setLocal(REMAINING, i32.add(remaining, i32.const(this.back - 1))),
+      this.leaveByJump(),
+    ])
+    this.flags = flags
+    return code
+  }
+
   /** The current record is a helper's: leaves for it. */
   override leaveForHelper(): Code {
     if (this.inMemory) return [this.position(), setLocal(PC, this.pc), this.tailCall('helper')]
     const temporaries: Code[] = []
     for (let n = 0; n < 8; n++) if (this.temporaries & (1 << n)) temporaries.push(this.flushSlot(SLOT_TEMP + n * 8))
     return [temporaries, this.storeFlags(), this.position(), setLocal(PC, this.pc), branch(this.exits.helper)]
+  }
+
+  override helperUnless(condition: Code): Code {
+    if (this.inMemory) return super.helperUnless(condition)
+    const { flags } = this
+    const code = super.helperUnless(condition)
+    this.flags = flags
+    return code
+  }
+
+  /** Where {@link proceed} goes while a body is built that may go on in the region. */
+  private proceeding: Label | undefined
+
+  override proceed(next: number): Code {
+    return this.proceeding === undefined ? super.proceed(next) : branch(this.proceeding)
   }
 
   // --- handlers that work on the state block --------------------------------------------------------------------------
@@ -812,6 +882,15 @@ export class RegionBuilder extends HandlerBuilder {
     this.inMemory = false
     this.afterLink = undefined
     return [before, code]
+  }
+
+  /** A helper's instruction with a fast path, which changes the registers `changes` and the flags; {@link finish} is told the ways out. */
+  orHelper(body: () => Code, changes: readonly number[]): Code {
+    const fast = label()
+    this.proceeding = fast
+    const code = this.inStateBlock(body, [], () => [])
+    this.proceeding = undefined
+    return [block(fast, [code, unreachable]), changes.map((register) => this.reloadSlot(gpr(register)))]
   }
 
   /** The value of the record's slot field, in case it names a register: for {@link throughMemory}. */

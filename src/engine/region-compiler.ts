@@ -3,6 +3,7 @@
  * them one by one, then {@link RegionCompiler.take} the module.
  */
 
+import { MODE_CODE_MASK, MODE_CODE64 } from '../cpu/layout.js'
 import {
   UOP,
   UOP_A,
@@ -12,6 +13,8 @@ import {
   UOP_HANDLER,
   UOP_IMM,
   UOP_IMM_HI,
+  UOP_IP,
+  UOP_LENGTH,
   UOP_OP,
   UOP_SIZE,
   UOP_VALUE,
@@ -33,6 +36,7 @@ import {
   WIDTHS,
 } from './threaded-builder.js'
 import { LINK_NEXT, LINK_STRING, LINK_TAKEN } from './threaded-handlers-control.js'
+import { helperVariant } from './threaded-handlers-system.js'
 import { SHARED_TYPES } from './threaded-memory-functions.js'
 import type { HandlerRegistry } from './threaded-registry.js'
 import type { HandlerSelector } from './threaded-select.js'
@@ -60,38 +64,117 @@ export interface Successors {
   readonly call: boolean
   /** The block ends with an indirect jump or a return. */
   readonly indirect: boolean
+  /** The block ends with a helper's instruction; where that has a fast path, falling through is among the direct ways. */
+  readonly helper: boolean
 }
 
 /** What the last record of a block says about where control goes. `record`: the address of that record, prepared or not. */
-export function successorsOf(i32s: Int32Array, u16: Uint16Array, record: number, records: number): Successors {
+export function successorsOf(
+  i32s: Int32Array,
+  u16: Uint16Array,
+  record: number,
+  records: number,
+  mode: number,
+): Successors {
   const kind = u16[(record + UOP_OP) >> 1]! >> 2
   const before = records > 1 ? u16[(record - UOP_SIZE + UOP_OP) >> 1]! >> 2 : -1
   const call = before === UOP.PUSH_RIP
   const taken = i32s[(record + UOP_IMM) >> 2]!
   const near = i32s[(record + UOP_IMM_HI) >> 2] === taken >> 31
-  const none = { direct: [], call, indirect: kind === UOP.JMP_SLOT }
+  const none = { direct: [], call, indirect: kind === UOP.JMP_SLOT, helper: kind === UOP.HELPER }
   switch (kind) {
     case UOP.JMP:
     case UOP.END:
-      return { direct: near ? [taken] : [], call, indirect: false }
+      return { direct: near ? [taken] : [], call, indirect: false, helper: false }
     case UOP.JCC:
     case UOP.LOOP:
     case UOP.JCXZ:
-      return { direct: [...(near ? [taken] : []), i32s[(record + UOP_VALUE) >> 2]!], call: false, indirect: false }
+      return {
+        direct: [...(near ? [taken] : []), i32s[(record + UOP_VALUE) >> 2]!],
+        call: false,
+        indirect: false,
+        helper: false,
+      }
     case UOP.MOVS:
     case UOP.CMPS:
     case UOP.STOS:
     case UOP.LODS:
     case UOP.SCAS:
-      return { direct: near ? [taken] : [], call: false, indirect: false }
+      return { direct: near ? [taken] : [], call: false, indirect: false, helper: false }
+    case UOP.HELPER:
+      return hasFastPath(i32s, u16, record, mode) ? { ...none, direct: [endOf(u16, record)] } : none
     default:
       return none
   }
 }
 
-/** Return addresses that a return in a region is compared with. */
-const MAX_RETURN_SITES = 3
+/** The block whose last record this is ends with a return. */
+export function returns(u16: Uint16Array, record: number): boolean {
+  return u16[(record - UOP_SIZE + UOP_OP) >> 1]! >> 2 === UOP.ADD_SP
+}
+
+function hasFastPath(i32s: Int32Array, u16: Uint16Array, record: number, mode: number): boolean {
+  const helper = i32s[(record + UOP_EXT) >> 2]!
+  return helperVariant(helper, u16[(record + UOP_A) >> 1]!, u16[(record + UOP_B) >> 1]!, mode) !== 0
+}
+
+/** Distance from the block's start to the end of a record's instruction. */
+function endOf(u16: Uint16Array, record: number): number {
+  const length = (u16[(record + (UOP_LENGTH & ~1)) >> 1]! >> ((UOP_LENGTH & 1) * 8)) & 0xff
+  return u16[(record + UOP_IP) >> 1]! + length
+}
+
+/** Linear address of a block, less that of the page of the block that comes first. */
+export function placeIn({ page, offset }: RegionBlock): number {
+  return page + offset
+}
+
+export function truncate(mode: number, value: Code): Code {
+  return (mode & MODE_CODE_MASK) === MODE_CODE64 ? value : i64.and(value, i64.const(0xffffffff))
+}
+
+/**
+ * Blocks with whose addresses indirect jumps are compared: those where they went last, and for returns those where calls of their function return to.
+ */
+function indirectTargets(
+  blocks: readonly RegionBlock[],
+  ends: readonly Successors[],
+  direct: readonly (readonly number[])[],
+  nodes: ReadonlyMap<number, number>,
+): number[][] {
+  const found: number[][] = blocks.map(() => [])
+  const add = (n: number, node: number | undefined): void => {
+    if (node !== undefined && !found[n]!.includes(node) && found[n]!.length < MAX_TARGETS) found[n]!.push(node)
+  }
+  const last = blocks.map((block, n) =>
+    ends[n]!.indirect && block.last !== undefined ? nodes.get(block.last) : undefined,
+  )
+  const siteOf = (n: number): number | undefined =>
+    ends[n]!.call ? nodes.get(placeIn(blocks[n]!) + blocks[n]!.bytes) : undefined
+  blocks.forEach((_, n) => {
+    const site = siteOf(n)
+    const callee = ends[n]!.indirect ? last[n] : direct[n]![0]
+    if (site === undefined || callee === undefined) return
+    // The returns of the function that is called: calls in it come back behind themselves.
+    const seen = new Set([callee])
+    for (const at of seen) {
+      if (ends[at]!.indirect && !ends[at]!.call) add(at, site)
+      const ways = ends[at]!.call ? [siteOf(at)] : [...direct[at]!, last[at]]
+      for (const way of ways) if (way !== undefined) seen.add(way)
+    }
+  })
+  last.forEach((node, n) => {
+    add(n, node)
+  })
+  return found
+}
+
+/** Addresses that an indirect jump in a region is compared with. */
+const MAX_TARGETS = 4
+const RAX = 0
 const RCX = 1
+const RDX = 2
+const RSP = 4
 const RSI = 6
 const RDI = 7
 
@@ -165,22 +248,21 @@ export class RegionCompiler {
     }
     const g = new RegionBuilder(this.buffer, cpu, tagSelect, importOf, this.counts)
     const target = g.variable(I32)
-    const nodes = new Map(blocks.map((block, n) => [block.offset, n]))
+    const nodes = new Map(blocks.map((block, n) => [placeIn(block), n]))
     const ends = blocks.map((block) =>
-      successorsOf(this.i32s, this.u16, block.lifted + (block.records - 1) * UOP_SIZE, block.records),
+      successorsOf(this.i32s, this.u16, block.lifted + (block.records - 1) * UOP_SIZE, block.records, mode),
     )
     const successors = blocks.map((block, n) => {
       const found: number[] = []
       for (const distance of ends[n]!.direct) {
-        const node = nodes.get(block.offset + distance)
+        const node = nodes.get(placeIn(block) + distance)
         if (node !== undefined && !found.includes(node)) found.push(node)
       }
       return found
     })
-    const returns = this.returnSites(blocks, ends, nodes)
-    blocks.forEach((_, n) => {
-      if (!ends[n]!.indirect || ends[n]!.call) return
-      for (const node of returns) if (!successors[n]!.includes(node)) successors[n]!.push(node)
+    const targets = indirectTargets(blocks, ends, successors, nodes)
+    targets.forEach((list, n) => {
+      for (const node of list) if (!successors[n]!.includes(node)) successors[n]!.push(node)
     })
     const predecessors = new Int32Array(blocks.length)
     for (const list of successors) for (const node of list) predecessors[node]!++
@@ -199,29 +281,33 @@ export class RegionCompiler {
         const block = blocks[n]!
         g.flags = predecessors[n]! > 1 ? SETTER_UNKNOWN : (flagsAt.get(n) ?? SETTER.MEMORY)
         g.x87.enter(n, predecessors[n]! <= 1)
-        const edge = (distance: number, link: number): Code => {
-          const node = nodes.get(block.offset + distance)
-          const site = block.stored + (block.records - 1) * UOP_SIZE + link
+        const edge = (distance: number, link?: number): Code => {
+          const node = nodes.get(placeIn(block) + distance)
+          const record = block.stored + (block.records - 1) * UOP_SIZE
           const flags = g.flags
           if (node === undefined) {
             const leave: Code =
-              block.offset + distance >= 0 && block.offset + distance < 4096
-                ? g.leaveByLink(block.offset + distance, site)
-                : [setLocal(RIP, this.truncate(mode, i64.add(g.rip, i64.const(distance)))), g.leaveByJump()]
+              link !== undefined && block.offset + distance >= 0 && block.offset + distance < 4096
+                ? g.leaveByLink(block.offset + distance, record + link)
+                : [setLocal(RIP, truncate(mode, i64.add(g.rip, i64.const(distance)))), g.leaveByJump()]
             g.flags = flags
             return leave
           }
-          return this.toNode(g, node, predecessors, flagsAt, goTo)
+          return toNode(node)
+        }
+        const toNode = (node: number): Code => {
+          const pages = blocks[node]!.page - block.page
+          const turn = pages === 0 ? [] : g.turnPage(pages, blocks[node]!, mode)
+          return [turn, this.toNode(g, node, predecessors, flagsAt, goTo)]
         }
         return [
           g.takeFromBudget(block.offset, block.count),
           this.block(g, block, mode, edge, () =>
-            ends[n]!.indirect && !ends[n]!.call
-              ? returns.map((node) => {
-                  const there = i64.add(getLocal(g.origin), i64.const(blocks[node]!.offset))
-                  return ifElse(i64.eq(getLocal(RIP), there), this.toNode(g, node, predecessors, flagsAt, goTo))
-                })
-              : [],
+            targets[n]!.map((node) => {
+              const { page, offset } = blocks[node]!
+              const there = i64.add(getLocal(g.origin), i64.const(page - block.page + offset))
+              return ifElse(i64.eq(getLocal(RIP), page === block.page ? there : truncate(mode, there)), toNode(node))
+            }),
           ),
         ]
       },
@@ -262,31 +348,12 @@ export class RegionCompiler {
     return goTo(node)
   }
 
-  /** Blocks to which calls inside of the region return. */
-  private returnSites(
-    blocks: readonly RegionBlock[],
-    ends: readonly Successors[],
-    nodes: ReadonlyMap<number, number>,
-  ): number[] {
-    const found: number[] = []
-    blocks.forEach((block, n) => {
-      if (!ends[n]!.call || !ends[n]!.direct.some((distance) => nodes.has(block.offset + distance))) return
-      const node = nodes.get(block.offset + block.bytes)
-      if (node !== undefined && !found.includes(node) && found.length < MAX_RETURN_SITES) found.push(node)
-    })
-    return found
-  }
-
-  private truncate(mode: number, value: Code): Code {
-    return (mode & 3) === 2 ? value : i64.and(value, i64.const(0xffffffff))
-  }
-
   /** The records of a block. `edge` goes to the block at a distance; `returns` looks whether RIP is a block of the region. */
   private block(
     g: RegionBuilder,
     block: RegionBlock,
     mode: number,
-    edge: (distance: number, link: number) => Code,
+    edge: (distance: number, link?: number) => Code,
     returns: () => Code,
   ): Code {
     this.selector.choose(block.lifted, block.records, mode)
@@ -294,7 +361,14 @@ export class RegionCompiler {
     const code: Code[] = []
     for (let n = 0; n < block.records; n++) {
       g.begin(block, n)
-      code.push(this.recordCode(g, block.lifted + n * UOP_SIZE, ids[n]!, edge, returns))
+      const record = block.lifted + n * UOP_SIZE
+      code.push(this.recordCode(g, record, ids[n]!, edge, returns))
+      if (this.u16[(record + UOP_OP) >> 1]! >> 2 !== UOP.HELPER) continue
+      // What follows a helper without a fast path is a block of its own.
+      if (!hasFastPath(this.i32s, this.u16, record, mode)) break
+      if (this.registry.handlers[ids[n]!]!.name.includes('SEGMENT'))
+        code.push(g.leaveUnlessMode(mode, endOf(this.u16, record)))
+      if (n === block.records - 1) code.push(edge(endOf(this.u16, record)))
     }
     return code
   }
@@ -303,7 +377,7 @@ export class RegionCompiler {
     g: RegionBuilder,
     record: number,
     id: number,
-    edge: (distance: number, link: number) => Code,
+    edge: (distance: number, link?: number) => Code,
     returns: () => Code,
   ): Code {
     const op = this.u16[(record + UOP_OP) >> 1]!
@@ -332,11 +406,9 @@ export class RegionCompiler {
       case UOP.HELPER:
         if (handler.name === 'HELPER') return g.leaveForHelper()
         if (bails) break
-        return g.inStateBlock(
-          () => handler.body(g),
-          [],
-          () => [],
-        )
+        return handler.ends
+          ? g.orHelper(() => handler.body(g), CHANGES[handler.name.replace(/[.\d]+$/, '')]!)
+          : handler.body(g)
       case UOP.LOOP:
       case UOP.JCXZ:
         if (bails) break
@@ -352,7 +424,7 @@ export class RegionCompiler {
         if (bails) break
         return g.inStateBlock(
           () => handler.body(g),
-          [0, RCX, RSI, RDI],
+          [RAX, RCX, RSI, RDI],
           () => edge(imm, LINK_STRING),
         )
       case UOP.STORE_V:
@@ -377,6 +449,19 @@ export class RegionCompiler {
     if (bails) return g.bail()
     return [NEEDS_COMPUTED.has(kind) ? g.normalise() : [], handler.body(g)]
   }
+}
+
+/** Registers that the fast paths of helpers' instructions change, by the names of their handlers. */
+const CHANGES: Readonly<Record<string, readonly number[]>> = {
+  CLI: [],
+  STI: [],
+  SET_AC: [],
+  MOV_SEGMENT: [],
+  POP_SEGMENT: [RSP],
+  PUSHF: [RSP],
+  POPF: [RSP],
+  CMPXCHG8B: [RAX, RDX],
+  CMPXCHG16B: [RAX, RDX],
 }
 
 const BRANCHES: ReadonlySet<number> = new Set([UOP.JMP, UOP.JCC, UOP.LOOP, UOP.JCXZ])

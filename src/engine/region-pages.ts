@@ -23,7 +23,7 @@ export interface Records {
   readonly i32s: Int32Array
 }
 
-/** What accesses that are likely to meet the same page have in common; −1 for those that do not take part. `place`: offset of the block in its page. */
+/** What accesses that are likely to meet the same page have in common; −1 for those that do not take part. `place`: where the block is, see `placeIn`. */
 export function pageKey({ u16, i32s }: Records, record: number, place: number): number {
   const kind = u16[(record + UOP_OP) >> 1]! >> 2
   const ext = i32s[(record + UOP_EXT) >> 2]!
@@ -60,7 +60,9 @@ export function pageKey({ u16, i32s }: Records, record: number, place: number): 
     const displacement = i32s[(record + UOP_IMM) >> 2]!
     if (base === SLOT_ZERO) return ABSOLUTE + (displacement >>> 12) * 2 + write
     if (base === OFF_RIP)
-      return RELATIVE + (((place + u16[(record + UOP_IP) >> 1]! + displacement) >> 12) + 0x80000) * 2 + write
+      return (
+        RELATIVE + (Math.floor((place + u16[(record + UOP_IP) >> 1]! + displacement) / 4096) + 0x100000) * 2 + write
+      )
   }
   return registerKey(base, index, write)
 }
@@ -90,7 +92,7 @@ export function planPages(
   blocks.forEach((block, n) => {
     const weight = loops.has(n) ? LOOP_WEIGHT : 1
     for (let i = 0; i < block.records; i++) {
-      const key = pageKey(records, block.lifted + i * UOP_SIZE, block.offset)
+      const key = pageKey(records, block.lifted + i * UOP_SIZE, block.page + block.offset)
       if (key >= 0) weights.set(key, (weights.get(key) ?? 0) + weight)
     }
   })

@@ -4,10 +4,10 @@
  */
 
 import { COUNTER_IN_REGIONS } from '../cpu/engine-types.js'
-import { MODE_CODE_MASK, MODE_CODE16, MODE_FLAT_CS, MODE_USER } from '../cpu/layout.js'
+import { MODE_CODE_MASK, MODE_CODE16, MODE_CODE64, MODE_FLAT_CS, MODE_USER } from '../cpu/layout.js'
 import { UOP_HANDLER, UOP_SIZE } from '../cpu/uops.js'
 import type { RegionBlock } from './region-builder.js'
-import { RegionCompiler, successorsOf } from './region-compiler.js'
+import { RegionCompiler, returns, successorsOf } from './region-compiler.js'
 import type { ThreadedEngine, Translator } from './threaded.js'
 import {
   BLOCK_BYTES,
@@ -22,12 +22,13 @@ import {
   REGION_EXITS,
   type RegionExit,
 } from './threaded-builder.js'
+import { LINK_LAST } from './threaded-handlers-control.js'
 
 /** What may be chosen about translation. */
 export interface TranslationOptions {
-  /** Instructions that a block runs before it is translated. Default 20000. */
+  /** Instructions that a block runs before it is translated. Default 100000. */
   readonly heat?: number
-  /** Bytes of WebAssembly that translated code may have. Default 8 MiB; the host's machine code and bookkeeping come to about ten times that. */
+  /** Bytes of WebAssembly that translated code may have. Default 16 MiB; the host's machine code and bookkeeping come to several times that. */
   readonly codeBytes?: number
   /** Instructions in a region. Default 400. */
   readonly regionInstructions?: number
@@ -48,11 +49,12 @@ export interface TranslationStatistics {
   evicted: number
 }
 
-const DEFAULT_HEAT = 20_000
-const DEFAULT_CODE_BYTES = 8 << 20
+const DEFAULT_HEAT = 100_000
+const DEFAULT_CODE_BYTES = 16 << 20
 const DEFAULT_REGION_INSTRUCTIONS = 400
 const DEFAULT_BATCH = 16
 const REGION_BLOCKS = 64
+const REGION_PAGES = 8
 /** A number that no block uses up before long. */
 const NEVER = 0x7fffffff
 /** Numbers of handlers and regions have 16 bits. */
@@ -79,6 +81,8 @@ interface Region {
   readonly number: number
   readonly bytes: number
   readonly blocks: readonly number[]
+  /** The 4 KiB of linear memory that they are in, where these are several. */
+  readonly pages: readonly number[]
   /** Entry blocks, and the handlers that their first records had. */
   readonly entries: readonly { readonly block: number; readonly handler: number }[]
   dropped: boolean
@@ -97,11 +101,13 @@ export class RegionCache implements Translator {
   /** Times its first heat that a queued block runs until it cannot wait for others any more. */
   private readonly patience: number = 8
   private readonly handlers: number
-  /** Hot blocks that wait to be translated together. */
-  private readonly queue = new Set<number>()
+  /** Hot blocks that wait to be translated together, and the linear addresses of their pages. */
+  private readonly queue = new Map<number, number>()
   /** Live regions, oldest first. */
   private readonly live = new Set<Region>()
   private readonly regionsOf = new Map<number, Region[]>()
+  /** How many regions with several pages have blocks in a page. */
+  private readonly spanned = new Map<number, number>()
   private readonly freeSlots: number[] = []
   private nextSlot: number
   private bytes = 0
@@ -139,7 +145,7 @@ export class RegionCache implements Translator {
       this.flush()
       return
     }
-    this.queue.add(block)
+    this.queue.set(block, Math.floor(this.engine.s.rip / 4096) * 4096)
     this.i32[(block + BLOCK_HEAT) >> 2] = this.heat * this.patience
     if (this.queue.size >= this.batch) this.flush()
   }
@@ -152,10 +158,10 @@ export class RegionCache implements Translator {
   /** Translates what waits, as one module. */
   private flush(): void {
     const made: Region[] = []
-    for (const block of this.queue) {
+    for (const [block, page] of this.queue) {
       this.i32[(block + BLOCK_HEAT) >> 2] = NEVER
       if (this.u16[(block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! >= this.handlers) continue
-      const region = this.translate(block)
+      const region = this.translate(block, page)
       if (region !== undefined) made.push(region)
     }
     this.queue.clear()
@@ -182,11 +188,11 @@ export class RegionCache implements Translator {
   }
 
   /** Compiles the region around a hot block, and lets its entries run it: from the end of {@link flush} on there is something in its slot. */
-  private translate(block: number): Region | undefined {
+  private translate(block: number, linear: number): Region | undefined {
     const mode = this.i32[(block + BLOCK_MODE) >> 2]!
     // Dropped while it waited.
     if (mode < 0) return undefined
-    const blocks = this.collect(block, mode)
+    const blocks = this.collect(block, mode, linear)
     if (!this.liftCopies(blocks, mode)) return undefined
     const slot = this.takeSlot()
     if (slot < 0) return undefined
@@ -211,7 +217,17 @@ export class RegionCache implements Translator {
       this.u16[at + 1] = n
       this.i32[(block.block + BLOCK_HEAT) >> 2] = NEVER
     })
-    const made: Region = { slot, number, bytes, blocks: blocks.map((block) => block.block), entries, dropped: false }
+    const pages = [...new Set(blocks.map(({ place }) => place >>> 12))]
+    const made: Region = {
+      slot,
+      number,
+      bytes,
+      blocks: blocks.map((block) => block.block),
+      pages: pages.length > 1 ? pages : [],
+      entries,
+      dropped: false,
+    }
+    for (const page of made.pages) this.spanned.set(page, (this.spanned.get(page) ?? 0) + 1)
     for (const block of made.blocks) {
       const list = this.regionsOf.get(block)
       if (list === undefined) this.regionsOf.set(block, [made])
@@ -266,6 +282,7 @@ export class RegionCache implements Translator {
     region.dropped = true
     this.live.delete(region)
     this.bytes -= region.bytes
+    for (const page of region.pages) this.spanned.set(page, this.spanned.get(page)! - 1)
     for (const { block, handler } of region.entries) {
       const at = (block + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1
       // Another region may have taken the entry over.
@@ -285,8 +302,13 @@ export class RegionCache implements Translator {
     this.freeSlots.push(region.slot)
   }
 
+  spansPages(page: number): boolean {
+    return (this.spanned.get(page) ?? 0) > 0
+  }
+
   cleared(): void {
     this.queue.clear()
+    this.spanned.clear()
     const { table } = this.engine.exports
     for (const region of this.live) {
       table.set(region.slot, null)
@@ -320,16 +342,36 @@ export class RegionCache implements Translator {
 
   // --- what belongs together ----------------------------------------------------------------------------------------
 
-  /** The blocks around a hot one: what it reaches by direct jumps inside of its page, and where calls on the way return to. The hot one comes first. */
-  private collect(start: number, mode: number): RegionBlock[] {
+  /**
+   * The blocks around a hot one: what it reaches by direct jumps, and by indirect ones as they went last, and where calls on the way return to. The hot
+   * one, whose page is at the address `linear`, comes first.
+   */
+  private collect(start: number, mode: number, linear: number): RegionBlock[] {
     const { i32, u16 } = this
-    const { store } = this.engine
-    const page = i32[(start + BLOCK_PLACE) >> 2]! & ~0xfff
+    const { store, host, enterCrossing } = this.engine
+    const wraps = (mode & MODE_CODE_MASK) !== MODE_CODE64
+    const places = new Map<number, number>([[0, i32[(start + BLOCK_PLACE) >> 2]! & ~0xfff]])
     const found: RegionBlock[] = []
     const known = new Map<number, RegionBlock>()
     let instructions = 0
-    const take = (at: number, entry: boolean): void => {
-      const old = known.get(at)
+    /** The block at a distance from the first one's page, or 0. */
+    const find = (to: number): number => {
+      const page = Math.floor(to / 4096) * 4096
+      let place = places.get(page)
+      if (place === undefined) {
+        if (places.size >= REGION_PAGES) return 0
+        const at = linear + page
+        place = host.placeOf(wraps ? at >>> 0 : at, (mode & MODE_USER) !== 0)
+        if (place < 0) return 0
+        places.set(page, place)
+      }
+      const at = store.find(place + (to - page), mode)
+      if (at === 0 || u16[(at + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1] === enterCrossing) return 0
+      // Code of other pages has to be hot itself: more of it would cost more to compile than its jumps do.
+      return (page === 0 ? this.warm(at) : this.provenHot(at)) ? at : 0
+    }
+    const take = (at: number, to: number, entry: boolean): void => {
+      const old = known.get(to)
       if (old !== undefined) {
         if (entry) old.entry = true
         return
@@ -337,33 +379,44 @@ export class RegionCache implements Translator {
       const count = i32[(at + BLOCK_COUNT) >> 2]!
       if (found.length > 0 && (found.length >= REGION_BLOCKS || instructions + count > this.regionInstructions)) return
       instructions += count
+      const place = i32[(at + BLOCK_PLACE) >> 2]!
+      const stored = at + BLOCK_HEADER_SIZE
+      const records = i32[(at + BLOCK_RECORDS) >> 2]!
+      const low = i32[(stored + (records - 1) * UOP_SIZE + LINK_LAST) >> 2]!
       const block: RegionBlock = {
         block: at,
-        offset: i32[(at + BLOCK_PLACE) >> 2]! & 0xfff,
+        offset: place & 0xfff,
+        page: to - (place & 0xfff),
+        place: place & ~0xfff,
+        last: low === 0 ? undefined : (low - (linear | 0)) | 0,
         count,
         bytes: i32[(at + BLOCK_BYTES) >> 2]!,
-        stored: at + BLOCK_HEADER_SIZE,
+        stored,
         lifted: 0,
-        records: i32[(at + BLOCK_RECORDS) >> 2]!,
+        records,
         entry,
       }
-      known.set(at, block)
+      known.set(to, block)
       found.push(block)
     }
-    take(start, true)
+    take(start, i32[(start + BLOCK_PLACE) >> 2]! & 0xfff, true)
     for (let n = 0; n < found.length; n++) {
-      const { offset, bytes, stored, records } = found[n]!
-      const { direct, call, indirect } = successorsOf(i32, u16, stored + (records - 1) * UOP_SIZE, records)
+      const { offset, page, bytes, stored, records, last } = found[n]!
+      const from = page + offset
+      const end = stored + (records - 1) * UOP_SIZE
+      const { direct, call, helper, indirect } = successorsOf(i32, u16, end, records, mode)
       for (const distance of direct) {
-        const to = offset + distance
-        if (to < 0 || to >= 4096) continue
-        const at = store.find(page + to, mode)
-        if (at !== 0 && this.warm(at)) take(at, false)
+        const at = find(from + distance)
+        if (at !== 0) take(at, from + distance, false)
+      }
+      if (indirect && last !== undefined && !returns(u16, end)) {
+        const at = find(last)
+        if (at !== 0) take(at, last, false)
       }
       // Where a call returns, and what follows a helper.
-      if ((call || (direct.length === 0 && !indirect)) && offset + bytes < 4096) {
-        const at = store.find(page + offset + bytes, mode)
-        if (at !== 0 && this.warm(at)) take(at, u16[(at + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! < this.handlers)
+      if (call || helper) {
+        const at = find(from + bytes)
+        if (at !== 0) take(at, from + bytes, u16[(at + BLOCK_HEADER_SIZE + UOP_HANDLER) >> 1]! < this.handlers)
       }
     }
     return found
@@ -373,6 +426,11 @@ export class RegionCache implements Translator {
   private warm(block: number): boolean {
     const left = this.i32[(block + BLOCK_HEAT) >> 2]!
     return left > this.heat || left <= this.heat - (this.heat >> 3)
+  }
+
+  /** The block waits for its translation or has it. */
+  private provenHot(block: number): boolean {
+    return this.i32[(block + BLOCK_HEAT) >> 2]! > this.heat
   }
 
   /** Lifts each block once more, as records that are not prepared, behind the blocks in the store. */

@@ -155,6 +155,8 @@ export interface Dispatch {
   readonly shared: SharedFunctions
   /** Blocks count down their heat. */
   readonly heats: boolean
+  /** Function (CPU block, linear address) → 1 when the instruction TLB's entry was made good. */
+  readonly fetch: number
   /** Function indices of the imports `helper` and `step`. */
   readonly helper: number
   readonly step: number
@@ -331,6 +333,18 @@ export class HandlerBuilder {
       setLocal(REMAINING, i32.load(base, OFF_REMAINING)),
       this.dispatch.tail('jump'),
     ]
+  }
+  /** The fast path of a helper's instruction is done: goes on with the instruction at the i64 local `next`. */
+  proceed(next: number): Code {
+    return [
+      setLocal(RIP, getLocal(next)),
+      setLocal(REMAINING, i32.add(remaining, i32.sub(this.field8(UOP_INDEX), i32.const(1)))),
+      this.dispatch.tail('jump'),
+    ]
+  }
+  /** The instruction is the helper's unless `condition` holds. */
+  helperUnless(condition: Code): Code {
+    return ifElse(i32.eqz(condition), this.leaveForHelper())
   }
   /** Goes on with the record after the `records` that were built. */
   next(records: number): Code {

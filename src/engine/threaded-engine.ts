@@ -58,6 +58,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     const s = this.cpu.s
     this.accounted = Math.min(budget, BUDGET_LIMIT)
     s.remaining = this.accounted
+    this.cpu.noteTimeline(this.accounted)
     try {
       this.engine.run()
     } finally {
@@ -101,6 +102,10 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
     if (this.physical < 0) return -1
     const page = cpu.space.readOffset(Math.floor(this.physical / 4096))
     return page < 0 ? -1 : page + (this.physical & 0xfff)
+  }
+
+  placeOf(linear: number, user: boolean): number {
+    return this.cpu.memory.fetchDirect(linear, user)
   }
 
   lift(place: number, at: number, end: number): number {
@@ -150,7 +155,7 @@ export class ThreadedCpuEngine implements Engine, ThreadedHost {
       if (!run) return !frontend.storeMeetsCode(place, size)
       // A page that held code is filled or copied over, unless it is the one that runs.
       const here = memory.fetchDirect(s.mode & MODE_FLAT_CS ? s.rip : (s.segBase(SEG_CS) + s.rip) >>> 0)
-      if (here < 0 || here >>> 12 === place >>> 12) return false
+      if (here < 0 || here >>> 12 === place >>> 12 || this.engine.spansPages(place >>> 12)) return false
       space.forgetCode(place >>> 12)
       return memory.fillFast(linear, write)
     } catch {

@@ -60,6 +60,9 @@ export const LINK_NEXT: number = UOP_EXT
 /** Link field of a string operation. */
 export const LINK_STRING: number = UOP_VALUE
 
+/** In an indirect jump: the low half of where it went last; 0 = not yet. */
+export const LINK_LAST: number = UOP_VALUE
+
 const ONE_WAY: readonly number[] = [LINK_TAKEN]
 const TWO_WAYS: readonly number[] = [LINK_TAKEN, LINK_NEXT]
 const AGAIN: readonly number[] = [LINK_STRING]
@@ -154,7 +157,9 @@ function defineBranches(registry: HandlerRegistry): void {
       `JMP_SLOT${w.bits}`,
       (g) => {
         const value = g.read(w, UOP_A)
-        return [setLocal(RIP, w.index === 3 ? value : i64.extendU(value)), g.dispatch.tail('jump')]
+        // Whoever translates the block wants to know where it went.
+        const note = i32.store(i32.add(g.pc, i32.const(g.at)), i32.wrap(rip), LINK_LAST)
+        return [setLocal(RIP, w.index === 3 ? value : i64.extendU(value)), note, g.dispatch.tail('jump')]
       },
       true,
     )
@@ -410,18 +415,21 @@ function jumpThroughCache(dispatch: Dispatch, leave: (reason: number) => Code): 
       ifElse(i64.eq(i64.load(getLocal(entry), OFF_JUMP_CACHE), getLocal(linear)), [
         setLocal(entry, tlbEntry(getLocal(low), ITLB_ENTRIES)),
         ifElse(
+          i64.ne(
+            i64.load(i32.add(getLocal(entry), i32.load(base, OFF_TAG_SELECT)), OFF_ITLB),
+            i64.and(getLocal(linear), i64.const(-4096)),
+          ),
+          [
+            // The TLB is filled for an instruction that will run, not for one beyond the budget.
+            ifElse(i32.leS(remaining, i32.const(0)), leave(EXIT_BUDGET)),
+            ifElse(i32.eqz(i32.and(i32.load(base, OFF_MODE), i32.const(MODE_FLAT_CS))), leave(EXIT_LOOKUP)),
+            ifElse(i32.eqz(call(dispatch.fetch, base, getLocal(linear))), leave(EXIT_LOOKUP)),
+          ],
+        ),
+        ifElse(
           i32.and(
             i32.eq(i32.load(base, OFF_MODE), i32.load(at, BLOCK_MODE)),
-            i32.and(
-              i64.eq(
-                i64.load(i32.add(getLocal(entry), i32.load(base, OFF_TAG_SELECT)), OFF_ITLB),
-                i64.and(getLocal(linear), i64.const(-4096)),
-              ),
-              i32.eq(
-                i32.add(i32.load(getLocal(entry), OFF_ITLB + TLB_ADDEND), getLocal(low)),
-                i32.load(at, BLOCK_PLACE),
-              ),
-            ),
+            i32.eq(i32.add(i32.load(getLocal(entry), OFF_ITLB + TLB_ADDEND), getLocal(low)), i32.load(at, BLOCK_PLACE)),
           ),
           [
             ifElse(i32.ltS(remaining, i32.load(at, BLOCK_COUNT)), leave(EXIT_BUDGET)),

@@ -15,7 +15,7 @@ import { SEG_DS, SEG_ES, SEG_FS, SEG_SS } from '../isa/instruction.js'
 import { base, gpr, type HandlerBuilder } from './threaded-builder.js'
 import { setZero } from './threaded-handlers-flags.js'
 import type { HandlerRegistry } from './threaded-registry.js'
-import { orHelper, proceed } from './threaded-system-common.js'
+import { orHelper } from './threaded-system-common.js'
 import { type Code, getLocal, I32, I64, i32, i64, ifElse, setLocal } from './wasm-emitter.js'
 
 const VARIANT_EXCHANGE = 40
@@ -76,7 +76,7 @@ function exchange8(g: HandlerBuilder, form: number): Code {
       i64.store(base, i64.and(getLocal(old), i64.const(0xffffffff)), RAX),
       i64.store(base, i64.shrU(getLocal(old), i64.const(32)), RDX),
     ]),
-    proceed(g, next),
+    g.proceed(next),
   ])
 }
 
@@ -99,7 +99,7 @@ function exchange16(g: HandlerBuilder, form: number): Code {
         [i64.store(getLocal(place), i64.load(base, RBX)), i64.store(getLocal(place), i64.load(base, RCX), 8)],
         [i64.store(base, getLocal(low), RAX), i64.store(base, getLocal(high), RDX)],
       ),
-      proceed(g, next),
+      g.proceed(next),
     ]),
   ])
 }

@@ -20,7 +20,7 @@ import { UOP, UOP_IMM } from '../cpu/uops.js'
 import { FLAG_AC, FLAG_DF, FLAG_ID, FLAG_IF, FLAG_IOPL, FLAG_NT, FLAG_RF, FLAG_TF, FLAG_VM } from '../isa/flags.js'
 import { base, gpr, type HandlerBuilder } from './threaded-builder.js'
 import type { HandlerRegistry } from './threaded-registry.js'
-import { csRpl, orHelper, proceed } from './threaded-system-common.js'
+import { csRpl, orHelper } from './threaded-system-common.js'
 import { type Code, getLocal, I32, I64, i32, i64, ifElse, setLocal } from './wasm-emitter.js'
 
 const VARIANT_PUSHF = 32
@@ -110,7 +110,7 @@ function pushFlags(g: HandlerBuilder, long: boolean): Code {
       g.translate(linear, place, long ? 8 : 4, true),
       long ? i64.store(getLocal(place), i64.extendU(image)) : i32.store(getLocal(place), image),
       i64.store(base, getLocal(linear), RSP),
-      proceed(g, next),
+      g.proceed(next),
     ]),
   )
 }
@@ -156,7 +156,7 @@ function popFlags(g: HandlerBuilder, long: boolean): Code {
               : i64.extendU(i32.add(i32.wrap(getLocal(linear)), i32.const(4))),
             RSP,
           ),
-          proceed(g, next),
+          g.proceed(next),
         ],
       ),
     ]),
@@ -184,10 +184,7 @@ export function defineFlagInstructions(registry: HandlerRegistry): void {
       )
       const ac = i32.mul(i32.ne(g.field32(UOP_IMM), i32.const(0)), i32.const(FLAG_AC))
       return orHelper(g, (next) =>
-        ifElse(own, [
-          i32.store(base, i32.or(i32.and(rest, i32.const(~FLAG_AC)), ac), OFF_FLAGS_REST),
-          proceed(g, next),
-        ]),
+        ifElse(own, [i32.store(base, i32.or(i32.and(rest, i32.const(~FLAG_AC)), ac), OFF_FLAGS_REST), g.proceed(next)]),
       )
     },
     true,

@@ -17,6 +17,7 @@ import {
   MODE_FLAT_SS,
   MODE_PROTECTED,
   MODE_STACK32,
+  OFF_CR4,
   OFF_DTLB,
   OFF_FLAGS_REST,
   OFF_FLAT,
@@ -34,20 +35,30 @@ import {
   SEGMENT_MEMO_ENTRIES,
   TLB_ADDEND,
   TLB_TAG_SUPER_READ,
+  TSC_AUX,
+  TSC_COUNT,
+  TSC_KNOWN,
+  TSC_OFFSET,
+  TSC_RATE,
+  TSC_START,
 } from '../cpu/layout.js'
 import { UOP, UOP_B, UOP_INDEX } from '../cpu/uops.js'
 import { FLAG_IF } from '../isa/flags.js'
 import { SEG_DS, SEG_ES, SEG_FS, SEG_GS } from '../isa/instruction.js'
-import { base, gpr, type HandlerBuilder, remaining, tlbEntry } from './threaded-builder.js'
+import { CR4_TSD } from '../mmu/index.js'
+import { base, gpr, type HandlerBuilder, remaining, tlbEntry, WIDTHS } from './threaded-builder.js'
 import { defineExchanges, exchangeVariant } from './threaded-handlers-exchange.js'
 import { defineFlagInstructions, flagVariant } from './threaded-handlers-flags.js'
 import type { HandlerRegistry } from './threaded-registry.js'
-import { csRpl, orHelper, ownsInterruptFlag, proceed } from './threaded-system-common.js'
+import { csRpl, orHelper, ownsInterruptFlag } from './threaded-system-common.js'
 import { type Code, getLocal, I32, I64, i32, i64, ifElse, setLocal } from './wasm-emitter.js'
+import { f64 } from './wasm-floats.js'
 
 /** Variants of HELPER records. */
 const VARIANT_CLI = 1
 const VARIANT_STI = 2
+const VARIANT_RDTSC = 3
+const VARIANT_RDTSCP = 4
 /** Plus the number of the segment register. */
 const VARIANT_MOV_SEGMENT = 8
 const VARIANT_POP_SEGMENT = 16
@@ -62,6 +73,10 @@ export function helperVariant(helper: number, a: number, b: number, mode: number
       return VARIANT_CLI
     case HELPER.sti:
       return VARIANT_STI
+    case HELPER.rdtsc:
+      return VARIANT_RDTSC
+    case HELPER.rdtscp:
+      return VARIANT_RDTSCP
     case HELPER.movToSegment:
       return LOADABLE.includes(a) ? VARIANT_MOV_SEGMENT + a : 0
     case HELPER.popSegment: {
@@ -133,6 +148,20 @@ function loadFromMemo(g: HandlerBuilder, seg: number, selector: number, done: Co
   ]
 }
 
+/** EDX:EAX ← the time-stamp counter, where it is known how that counts and anyone may read it. */
+function readTimestamp(g: HandlerBuilder): Code {
+  const tsc = g.local(I64)
+  const left = i32.add(remaining, g.field8(UOP_INDEX))
+  const ticks = f64.mul(f64.sub(f64.load(base, TSC_COUNT), f64.fromI32(left)), f64.load(base, TSC_RATE))
+  const forAll = i32.eqz(i32.and(i32.load(base, OFF_CR4), i32.const(CR4_TSD)))
+  return [
+    g.helperUnless(i32.and(i32.load(base, TSC_KNOWN), forAll)),
+    setLocal(tsc, i64.add(f64.toI64(f64.add(f64.load(base, TSC_START), ticks)), i64.load(base, TSC_OFFSET))),
+    g.writeRegister(WIDTHS[2], 0, i32.wrap(getLocal(tsc))),
+    g.writeRegister(WIDTHS[2], 2, i32.wrap(i64.shrU(getLocal(tsc), i64.const(32)))),
+  ]
+}
+
 /** Adds all handlers of this file. */
 export function defineSystem(registry: HandlerRegistry): void {
   const rest = i32.load(base, OFF_FLAGS_REST)
@@ -145,7 +174,7 @@ export function defineSystem(registry: HandlerRegistry): void {
       orHelper(g, (next) =>
         ifElse(ownsInterruptFlag(), [
           i32.store(base, i32.and(rest, i32.const(~FLAG_IF)), OFF_FLAGS_REST),
-          proceed(g, next),
+          g.proceed(next),
         ]),
       ),
     true,
@@ -169,11 +198,14 @@ export function defineSystem(registry: HandlerRegistry): void {
               ),
             ),
           ),
-          [i32.store(base, i32.or(rest, i32.const(FLAG_IF)), OFF_FLAGS_REST), proceed(g, next)],
+          [i32.store(base, i32.or(rest, i32.const(FLAG_IF)), OFF_FLAGS_REST), g.proceed(next)],
         ),
       ),
     true,
   )
+  registry.define(UOP.HELPER, 0, VARIANT_RDTSC, 'RDTSC', readTimestamp, false)
+  const readAux = (g: HandlerBuilder): Code => g.writeRegister(WIDTHS[2], 1, i32.load(base, TSC_AUX))
+  registry.define(UOP.HELPER, 0, VARIANT_RDTSCP, 'RDTSCP', (g) => [readTimestamp(g), readAux(g)], false)
   for (const seg of LOADABLE) {
     registry.define(
       UOP.HELPER,
@@ -184,7 +216,7 @@ export function defineSystem(registry: HandlerRegistry): void {
         const selector = g.local(I32)
         return orHelper(g, (next) => [
           setLocal(selector, i32.load16U(g.slot(UOP_B))),
-          loadFromMemo(g, seg, selector, proceed(g, next)),
+          loadFromMemo(g, seg, selector, g.proceed(next)),
         ])
       },
       true,
@@ -204,7 +236,7 @@ export function defineSystem(registry: HandlerRegistry): void {
           setLocal(selector, i32.load16U(getLocal(place))),
           loadFromMemo(g, seg, selector, [
             i64.store(base, i64.and(i64.add(getLocal(pointer), i64.const(4)), i64.const(0xffffffff)), RSP),
-            proceed(g, next),
+            g.proceed(next),
           ]),
         ])
       },

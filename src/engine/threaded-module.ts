@@ -89,7 +89,7 @@ export interface RegionExports extends ThreadedExports {
   readonly [name: string]: unknown
 }
 
-type Callees = Pick<Dispatch, 'shared' | 'helper' | 'step' | 'x87' | 'heats'>
+type Callees = Pick<Dispatch, 'shared' | 'fetch' | 'helper' | 'step' | 'x87' | 'heats'>
 
 /** 'bail' uses 'jump', so it comes first: in the loop form a tail can only reach those around it. */
 const TAILS: readonly Tail[] = ['bail', 'jump', 'budget', 'link', 'hot']
@@ -147,7 +147,7 @@ export function emitThreadedModule(
     ),
   )
   const x87 = defineX87Functions(m)
-  const callees = { shared, helper, step, x87, heats: regions }
+  const callees = { shared, fetch: missFetch, helper, step, x87, heats: regions }
   if (kind === 'tail-call') emitTailCalls(m, registry, callees)
   else emitLoop(m, registry, callees)
   return m.toBytes()

@@ -1,9 +1,9 @@
 /** What the handlers of system instructions share: their way on, and their way to the helper where the common case does not hold. */
 
 import { MODE_PROTECTED, OFF_CR0, OFF_MODE, OFF_SEG, SEG_SELECTOR, SEG_STRIDE } from '../cpu/layout.js'
-import { UOP_INDEX, UOP_IP, UOP_LENGTH } from '../cpu/uops.js'
+import { UOP_IP, UOP_LENGTH } from '../cpu/uops.js'
 import { SEG_CS } from '../isa/instruction.js'
-import { base, type HandlerBuilder, REMAINING, RIP, remaining } from './threaded-builder.js'
+import { base, type HandlerBuilder } from './threaded-builder.js'
 import { type Code, getLocal, I64, i32, i64, ifElse, setLocal } from './wasm-emitter.js'
 
 /** CS.RPL: the privilege level in protected mode. */
@@ -20,16 +20,7 @@ export function ownsInterruptFlag(): Code {
   )
 }
 
-/** On to the next instruction, whose distance from the block's start is in `next` (an i64 local holding its RIP). */
-export function proceed(g: HandlerBuilder, next: number): Code {
-  return [
-    setLocal(RIP, getLocal(next)),
-    setLocal(REMAINING, i32.add(remaining, i32.sub(g.field8(UOP_INDEX), i32.const(1)))),
-    g.dispatch.tail('jump'),
-  ]
-}
-
-/** `fast` where RIP needs no care; `next` is the local that it may pass to {@link proceed}. What falls out of it is the helper's. */
+/** `fast` where RIP needs no care; `next` is the local that it may pass to {@link HandlerBuilder.proceed}. What falls out of it is the helper's. */
 export function orHelper(g: HandlerBuilder, fast: (next: number) => Code): Code {
   const next = g.local(I64)
   const step = i32.add(g.field16(UOP_IP), g.field8(UOP_LENGTH))

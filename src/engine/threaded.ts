@@ -43,6 +43,8 @@ export interface ThreadedHost {
    * instruction must be run by {@link step}: it faults, is not in RAM or ROM, lies beyond CS, or has a breakpoint.
    */
   fetchPlace(): number
+  /** Where in linear memory the byte at a linear address is, if the instruction TLB has an entry for it with which a user or a supervisor may fetch; else −1. */
+  placeOf(linear: number, user: boolean): number
   /**
    * Writes the records of the basic block at `place` for the current mode to `at`, at most up to `end`, none of its instructions
    * beyond the 4 KiB page, at most 255 instructions, and an END record where no branch ends it. From here on, writes
@@ -128,6 +130,8 @@ export interface Translator {
   dropped(block: number): void
   /** All blocks were dropped. */
   cleared(): void
+  /** Code of this 4 KiB of linear memory may run without a jump from another page having looked. */
+  spansPages(page: number): boolean
   /** See `Engine.counters`. */
   counters(): Readonly<Record<string, number>>
 }
@@ -166,7 +170,8 @@ export class ThreadedEngine {
   private readonly translator: Translator | undefined
   private readonly heat: number
   private readonly enterCs: number
-  private readonly enterCrossing: number
+  /** Handler of the first record of a block that crosses into the next page. */
+  readonly enterCrossing: number
   /** With a translator also what regions need. */
   readonly exports: RegionExports
   /** Runs compiled code. */
@@ -251,6 +256,11 @@ export class ThreadedEngine {
    */
   invalidate(page: number, from: number, to: number, kept: Uint8Array): void {
     if (this.store.hasPage(page)) this.stats.blocksDropped += this.store.drop(page, from, to, kept)
+  }
+
+  /** Whether compiled code of this 4 KiB of linear memory may be entered from other pages. */
+  spansPages(page: number): boolean {
+    return this.translator?.spansPages(page) ?? false
   }
 
   /** See `Engine.counters`. */

@@ -257,7 +257,7 @@ export class Pc {
     if (!Number.isInteger(turn) || turn < 1) {
       throw new VirtkitError('bad-argument', `turn: a positive number of instructions was expected, got ${turn}`)
     }
-    const storeSize = engine === 'reference' ? 0 : STORE_SIZE
+    const storeSize = engine === 'reference' ? 0 : engine === 'translated' && count === 1 ? 2 * STORE_SIZE : STORE_SIZE
     const cpuSize = Math.ceil((CPU_MEMORY_SIZE + storeSize) / 4096) * 4096
     const reserved = align(4096 + count * cpuSize)
     const romSize = align((options.bios?.length ?? 0) * 2 + (options.vgaBios?.length ?? 0) * 2 + 0x80000)
@@ -376,7 +376,8 @@ export class Pc {
             smmChanged: (active) => this.board.smmChanged(active),
             // The time-stamp counter runs at 1 GHz of virtual time, whatever the processor does.
             timestamp: () => Math.floor(this.clock.now()),
-            spins: () => this.processors.spins(),
+            timeline: this.clock,
+            ...(count > 1 && { spins: () => this.processors.spins() }),
             random32: () => this.random.next(),
             ferr: (asserted) => this.board.coprocessor.setFerr(asserted),
             ignne: () => this.board.coprocessor.ignne,

@@ -56,7 +56,22 @@ export class VirtualClock implements Clock {
   }
 
   now(): number {
-    return this.baseTime + (this.instructions() - this.baseInstructions) * this.nsPerInstruction
+    return this.baseTime + this.elapsed * this.nsPerInstruction
+  }
+
+  /** When time last jumped; the time is this plus {@link elapsed} times {@link perInstruction}. */
+  get start(): number {
+    return this.baseTime
+  }
+
+  /** Instructions since {@link start}. */
+  get elapsed(): number {
+    return this.instructions() - this.baseInstructions
+  }
+
+  /** See {@link nsPerInstruction}. */
+  get perInstruction(): number {
+    return this.nsPerInstruction
   }
 
   schedule(at: number, callback: () => void): Alarm {

@@ -122,6 +122,10 @@ export class Harness implements ThreadedHost {
     return RAM + rip
   }
 
+  placeOf(): number {
+    return -1
+  }
+
   lift(place: number, at: number, end: number): number {
     const uops = this.programs.get(place - RAM)!
     this.codePages.add((place - RAM) >> 12)

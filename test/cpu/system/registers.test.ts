@@ -235,6 +235,29 @@ describe('MSRs', () => {
     faults('wrmsr', 0, wrmsr(0xfe, 0, 0), 13, 0)
     faults('wrmsr', 0, wrmsr(0x200, 2, 0), 13, 0)
     faults('wrmsr', 0, wrmsr(0x201, 0x800, 0x100), 13, 0)
+    // SPEC_CTRL: SSBD is not enumerated; PRED_CMD: write-only, IBPB alone.
+    faults('wrmsr', 0, wrmsr(0x48, 4, 0), 13, 0)
+    faults('rdmsr', 0, wrmsr(0x49, 0, 0), 13, 0)
+    faults('wrmsr', 0, wrmsr(0x49, 2, 0), 13, 0)
+  })
+
+  it('speculation control is there, with nothing to control', () => {
+    const m = new Machine()
+    m.protect('wrmsr\nrdmsr\nmov ecx, 0x49\nmov eax, 1\nwrmsr\nmov ecx, 0x10a\nrdmsr\nmov esi, eax\nmov edi, edx')
+    m.cpu.s.setReg32(1, 0x48)
+    m.cpu.s.setReg32(0, 0x403)
+    m.cpu.s.setReg32(2, 0)
+    m.step(2)
+    expect([m.cpu.s.reg32(0), m.cpu.s.reg32(2)]).toEqual([0x403, 0])
+    m.step(7)
+    // RDCL_NO, IBRS_ALL, BHI_NO, PBRSB_NO; ITS_NO.
+    expect(m.cpu.s.reg32(6) & 0x0110_0003).toBe(0x0110_0003)
+    expect(m.cpu.s.reg32(7)).toBe(1 << 30)
+    const out = { eax: 0, ebx: 0, ecx: 0, edx: 0 }
+    cpuid(MODELS['x86-64-v2'], 7, 0, 0, false, out)
+    expect([out.eax, (out.edx >>> 26) & 3]).toEqual([2, 3])
+    cpuid(MODELS['x86-64-v2'], 7, 2, 0, false, out)
+    expect(out.edx).toBe(1 << 4)
   })
 
   it('the TSC counts instructions and can be written', () => {
