@@ -32,6 +32,11 @@ export interface TranslationOptions {
   readonly codeBytes?: number
   /** Instructions in a region. Default 400. */
   readonly regionInstructions?: number
+  /**
+   * Pages of 4 KiB that the blocks of a region may be in. Default 1: with more of them calls between pages cost less, but V8 11.3 (Node 20) was seen
+   * to compile such regions wrongly.
+   */
+  readonly regionPages?: number
   /** Hot blocks that make one WebAssembly module. Default 16. */
   readonly batch?: number
 }
@@ -54,7 +59,7 @@ const DEFAULT_CODE_BYTES = 16 << 20
 const DEFAULT_REGION_INSTRUCTIONS = 400
 const DEFAULT_BATCH = 16
 const REGION_BLOCKS = 64
-const REGION_PAGES = 8
+const DEFAULT_REGION_PAGES = 1
 /** A number that no block uses up before long. */
 const NEVER = 0x7fffffff
 /** Numbers of handlers and regions have 16 bits. */
@@ -97,6 +102,7 @@ export class RegionCache implements Translator {
   private readonly u16: Uint16Array
   private readonly codeBytes: number
   private readonly regionInstructions: number
+  private readonly regionPages: number
   private readonly batch: number
   /** Times its first heat that a queued block runs until it cannot wait for others any more. */
   private readonly patience: number = 8
@@ -119,6 +125,7 @@ export class RegionCache implements Translator {
     this.heat = options.heat ?? DEFAULT_HEAT
     this.codeBytes = options.codeBytes ?? DEFAULT_CODE_BYTES
     this.regionInstructions = options.regionInstructions ?? DEFAULT_REGION_INSTRUCTIONS
+    this.regionPages = options.regionPages ?? DEFAULT_REGION_PAGES
     this.batch = options.batch ?? DEFAULT_BATCH
     const { s } = engine
     this.i32 = s.i32
@@ -359,7 +366,7 @@ export class RegionCache implements Translator {
       const page = Math.floor(to / 4096) * 4096
       let place = places.get(page)
       if (place === undefined) {
-        if (places.size >= REGION_PAGES) return 0
+        if (places.size >= this.regionPages) return 0
         const at = linear + page
         place = host.placeOf(wraps ? at >>> 0 : at, (mode & MODE_USER) !== 0)
         if (place < 0) return 0

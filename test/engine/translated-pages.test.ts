@@ -1,7 +1,12 @@
 /** Regions of several pages, and instructions of helpers that regions run themselves. */
 
 import { describe, expect, it } from 'vitest'
-import { agree, statistics } from './translated-boards.js'
+import { agree as agreeWith, statistics } from './translated-boards.js'
+
+const TRANSLATION = { heat: 20, batch: 1, regionPages: 8 } as const
+
+const agree = (source: string, options: Parameters<typeof agreeWith>[1]): ReturnType<typeof agreeWith> =>
+  agreeWith(source, { translation: TRANSLATION, ...options })
 
 /** A loop that calls a function in the next page, which calls one in the page after that. */
 const CALLS = (extra: string, inside = ''): string => `
